@@ -1,0 +1,1 @@
+"""How the outside gets in: settings, wiring, authentication, one module per wire family."""

@@ -1,0 +1,85 @@
+"""The errors of the service.
+
+::
+
+    ErasureError
+    ├── InvalidInputError          a value breaks a rule; ``field`` and ``rule`` say which
+    │   └── DataMapError           the data map breaks a rule; ``problems`` lists path and rule
+    ├── DeleteIdRejectedError      wrong, reused, expired, malformed or unknown: deliberately not told apart
+    ├── AuthenticationError        no token, or one that does not check out
+    ├── NotFoundError
+    ├── ConflictError              another body under the same idempotency key, an illegal transition
+    ├── TransitionError            the request is not in a state that allows this
+    ├── UnavailableError           a dependency did not answer; trying again may help
+    └── TargetError                one target cannot be erased or verified; ``code``, ``permanent``
+
+No message of any of them may hold a subject identifier, a table or a bucket name: they end up in
+answers, logs and audit entries.
+"""
+
+from __future__ import annotations
+
+
+class ErasureError(Exception):
+    """Root of all errors that the service raises on purpose."""
+
+
+class InvalidInputError(ErasureError):
+    """A value breaks a rule. ``str(error)`` is ``"<field>: <rule>"`` and safe to show."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class DataMapError(InvalidInputError):
+    """The data map breaks rules. ``problems`` holds ``(path, rule)`` pairs, in document order."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        path, rule = problems[0]
+        super().__init__(path, rule)
+        self.problems = problems
+
+
+class DeleteIdRejectedError(ErasureError):
+    """The delete id does not allow this deletion. Why is deliberately not kept."""
+
+
+class AuthenticationError(ErasureError):
+    """Who is calling could not be established. ``reason`` is a fixed code, safe to log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotFoundError(ErasureError):
+    """There is no such thing, or it belongs to somebody else: the caller cannot tell."""
+
+
+class ConflictError(ErasureError):
+    """The call contradicts an earlier one (same idempotency key, another body)."""
+
+
+class TransitionError(ErasureError):
+    """The request is not in a state that allows this change."""
+
+
+class UnavailableError(ErasureError):
+    """Something that the service needs did not answer. Nothing was promised."""
+
+
+class TargetError(ErasureError):
+    """A target could not be erased or verified.
+
+    ``code`` is a fixed word (``target_missing``, ``access_denied``, ``map_mismatch``,
+    ``ambiguous_identifier``, ``missing_value``, ``throttled``, ``unavailable``, ``rejected``);
+    ``permanent`` tells whether another slice may help. ``detail`` is a fixed text without names.
+    """
+
+    def __init__(self, code: str, *, permanent: bool, detail: str = "") -> None:
+        super().__init__(code if not detail else f"{code}: {detail}")
+        self.code = code
+        self.permanent = permanent
+        self.detail = detail

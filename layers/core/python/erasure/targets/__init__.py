@@ -1,0 +1,1 @@
+"""One module per kind of place where data lives: erase and verify behind one protocol."""
