@@ -8,9 +8,11 @@
     ├── DeleteIdRejectedError      wrong, reused, expired, malformed or unknown: deliberately not told apart
     ├── AuthenticationError        no token, or one that does not check out
     ├── NotFoundError
-    ├── ConflictError              another body under the same idempotency key, an illegal transition
+    ├── ConflictError              the call contradicts an earlier one
+    │   └── IdempotencyKeyUsedError    the key is taken; the store found out while writing
     ├── TransitionError            the request is not in a state that allows this
     ├── UnavailableError           a dependency did not answer; trying again may help
+    ├── SliceLostError             another slice has taken this task over
     └── TargetError                one target cannot be erased or verified; ``code``, ``permanent``
 
 No message of any of them may hold a subject identifier, a table or a bucket name: they end up in
@@ -60,6 +62,14 @@ class NotFoundError(ErasureError):
 
 class ConflictError(ErasureError):
     """The call contradicts an earlier one (same idempotency key, another body)."""
+
+
+class IdempotencyKeyUsedError(ConflictError):
+    """The idempotency key stands for an earlier call already; whether with the same body is for the caller to see."""
+
+
+class SliceLostError(ErasureError):
+    """Another slice works on this task now. Whatever this one still does is not counted."""
 
 
 class TransitionError(ErasureError):

@@ -17,7 +17,7 @@ VERIFIED = "verified"
 FAILED = "failed"
 
 UNIT_SIZE = 25
-"""Tasks of one unit. Small enough for one slice of a usual subject, large enough that state transitions do not grow with targets."""
+"""Tasks of one unit: small enough for one slice of a usual subject, large enough to keep state transitions few."""
 
 
 @dataclass(frozen=True, slots=True)

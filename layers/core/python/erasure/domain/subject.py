@@ -27,7 +27,7 @@ class Subject:
 
 
 def keyed_digest(key: bytes, *fields: str) -> str:
-    """HMAC-SHA-256 over ``fields``, hex. Each field goes in with its length: ``("a", "bc")`` and ``("ab", "c")`` differ."""
+    """HMAC-SHA-256 over ``fields``, hex. Each goes in with its length: ``("a", "bc")`` and ``("ab", "c")`` differ."""
     mac = hmac.new(key, digestmod=hashlib.sha256)
     for field in fields:
         data = field.encode()

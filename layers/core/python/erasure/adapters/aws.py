@@ -1,0 +1,68 @@
+"""Sessions and clients: botocore alone, made when first needed, once for each worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.session import Session, get_session
+
+ERROR_CODES_TO_WAIT_OUT = frozenset(
+    {
+        "InternalServerError",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "SlowDown",
+        "ThrottlingException",
+        "Throttling",
+    }
+)
+
+
+def client_config(*, max_pool_connections: int = 16, read_timeout: float = 10.0) -> Config:
+    """Short timeouts and a few quick retries: a slice that waits for a dead connection erases nothing."""
+    return Config(
+        connect_timeout=3.0,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "max_attempts": 4},
+        max_pool_connections=max_pool_connections,
+        tcp_keepalive=True,
+    )
+
+
+class Clients:
+    """Clients by service name, each made when it is first asked for.
+
+    ``overrides`` replaces clients in tests.
+    """
+
+    def __init__(self, session: Session | None = None, overrides: dict[str, Any] | None = None) -> None:
+        self._session = session
+        self._clients: dict[str, Any] = dict(overrides or {})
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            self._session = get_session()
+        return self._session
+
+    def get(self, service: str) -> Any:
+        client = self._clients.get(service)
+        if client is None:
+            client = self._clients[service] = self.session.create_client(service, config=client_config())
+        return client
+
+
+def error_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether trying again may help: throttled, the service's own fault, or no answer at all."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return error_code(error) in ERROR_CODES_TO_WAIT_OUT or status >= 500
+    return isinstance(error, HTTPClientError)

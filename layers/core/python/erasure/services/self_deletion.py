@@ -1,0 +1,244 @@
+"""A person erases their own data in two steps (the H2O family).
+
+Step one hands out a delete id: random, good for minutes, for this person only. Step two consumes it and creates the
+erasure request, in one transaction, and puts the request's id on the interactive lane. The delete id itself is never
+stored, only its digest; the person's id stands in the request record only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from erasure.domain.audit import next_entry
+from erasure.domain.canonical import canonical_json
+from erasure.domain.identifiers import new_request_id
+from erasure.domain.outcome import TargetOutcome
+from erasure.domain.plan import targets_for
+from erasure.domain.request import CANCELLED, FINISHED, ErasureRequest
+from erasure.domain.subject import Subject, keyed_digest, subject_digest
+from erasure.domain.times import due_at, purged_by
+from erasure.errors import (
+    ConflictError,
+    IdempotencyKeyUsedError,
+    InvalidInputError,
+    NotFoundError,
+    TargetError,
+    UnavailableError,
+)
+from erasure.ports import (
+    AcceptanceStore,
+    Clock,
+    DataMapStore,
+    DeleteIdStore,
+    IdempotencyRecord,
+    JobQueue,
+    PinnedMap,
+    RequestStore,
+)
+
+FAMILY = "h2o"
+MAP_CACHE_SECONDS = 60.0
+IDEMPOTENCY_WINDOW = timedelta(hours=24)
+_POLL_FIRST_SECONDS = 0.1
+_POLL_LONGEST_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedDeleteId:
+    delete_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request as its subject may see it."""
+
+    request_id: str
+    state: str
+    attention: bool
+    requested_at: datetime
+    due_at: datetime
+    finished_at: datetime | None
+    outcomes: tuple[TargetOutcome, ...]
+
+    @property
+    def settled(self) -> bool:
+        """Nothing will change by waiting a few seconds more."""
+        return self.state in (FINISHED, CANCELLED) or self.attention
+
+
+@dataclass(frozen=True, slots=True)
+class SelfDeletionPolicy:
+    delete_id_lifetime: timedelta = timedelta(seconds=300)
+    sla_hours: int = 72
+    purge_days: int = 90
+
+
+class SelfDeletionService:
+    """The two steps and the waiting. ``digest_key`` returns the HMAC key of the subject digests."""
+
+    def __init__(
+        self,
+        *,
+        delete_ids: DeleteIdStore,
+        acceptance: AcceptanceStore,
+        requests: RequestStore,
+        data_maps: DataMapStore,
+        queue: JobQueue,
+        digest_key: Callable[[], bytes],
+        now: Clock,
+        policy: SelfDeletionPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._delete_ids = delete_ids
+        self._acceptance = acceptance
+        self._requests = requests
+        self._data_maps = data_maps
+        self._queue = queue
+        self._digest_key = digest_key
+        self._now = now
+        self._policy = policy or SelfDeletionPolicy()
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._map: tuple[float, PinnedMap] | None = None
+
+    def issue_delete_id(self, subject: Subject, *, idempotency_key: str | None = None) -> IssuedDeleteId:
+        """Step one. The same idempotency key gives the same id, for as long as that one is valid.
+
+        Raises :class:`InvalidInputError` when the data map could not name this subject safely: better said now than
+        after the person has confirmed.
+        """
+        key = self._digest_key()
+        digest = subject_digest(key, subject)
+        now = self._now()
+        self._check_identifier(subject, digest, now)
+        if idempotency_key is None:
+            delete_id = secrets.token_urlsafe(32)
+        else:
+            delete_id = _derived_delete_id(key, digest, idempotency_key)
+        expires_at = self._delete_ids.put(_digest(delete_id), digest, now + self._policy.delete_id_lifetime)
+        if expires_at <= now:
+            raise ConflictError("Idempotency-Key: the delete id that it stands for has expired")
+        return IssuedDeleteId(delete_id, expires_at)
+
+    def confirm(self, subject: Subject, delete_id: object, *, idempotency_key: str | None = None) -> str:
+        """Step two: consume the delete id, create the request, queue it. Returns the request's id.
+
+        ``delete_id`` is whatever the caller sent. What cannot be a delete id goes the whole way too, so that a
+        malformed id takes as long as a wrong one. Raises :class:`DeleteIdRejectedError`, :class:`ConflictError`
+        (the key came with another id before), :class:`UnavailableError` (nothing will be erased).
+        """
+        now = self._now()
+        request = self._new_request(subject, now)
+        id_digest = _digest(delete_id if isinstance(delete_id, str) else "\x00" + canonical_json(delete_id))
+        record = None
+        if idempotency_key is not None:
+            key_digest = keyed_digest(self._digest_key(), "idempotency", request.subject_digest, idempotency_key)
+            record = IdempotencyRecord(key_digest, id_digest, request.request_id, now + IDEMPOTENCY_WINDOW)
+        entry = next_entry(
+            request.request_id,
+            None,
+            "requested",
+            now,
+            {"family": FAMILY, "subject_digest": request.subject_digest, "subject_type": subject.type},
+        )
+        try:
+            self._acceptance.accept(id_digest, request, entry, now, record)
+        except IdempotencyKeyUsedError:
+            return self._answer_again(record)
+        self._enqueue(request.request_id)
+        return request.request_id
+
+    def wait(self, subject: Subject, request_id: str, seconds: float) -> RequestView:
+        """Wait until the request is settled or the time is up; returns what it is then."""
+        end = self._monotonic() + seconds
+        pause = _POLL_FIRST_SECONDS
+        while True:
+            view = self.status(subject, request_id)
+            left = end - self._monotonic()
+            if view.settled or left <= 0:
+                return view
+            self._sleep(min(pause, left))
+            pause = min(pause * 1.3, _POLL_LONGEST_SECONDS)
+
+    def status(self, subject: Subject, request_id: str) -> RequestView:
+        """Raises :class:`NotFoundError` for what does not exist and for other people's requests alike."""
+        request = self._requests.get(request_id)
+        if request is None or request.subject != subject:
+            raise NotFoundError("there is no such erasure request")
+        return RequestView(
+            request.request_id,
+            request.state,
+            request.attention,
+            request.requested_at,
+            request.due_at,
+            request.finished_at,
+            request.outcomes,
+        )
+
+    def _new_request(self, subject: Subject, now: datetime) -> ErasureRequest:
+        return ErasureRequest(
+            request_id=new_request_id(),
+            subject=subject,
+            subject_digest=subject_digest(self._digest_key(), subject),
+            family=FAMILY,
+            requested_at=now,
+            due_at=due_at(now, self._policy.sla_hours),
+            purged_by=purged_by(now, self._policy.purge_days),
+        )
+
+    def _enqueue(self, request_id: str) -> None:
+        try:
+            self._queue.send(request_id, 1)
+        except UnavailableError:
+            # Nobody would pick the request up, so it must not stay open. If the message was sent after all and only
+            # the answer was lost, planning finds the request cancelled and erases nothing.
+            if not self._requests.cancel(request_id):
+                return  # it has started: the message did arrive
+            raise
+
+    def _answer_again(self, record: IdempotencyRecord | None) -> str:
+        known = self._acceptance.find_idempotency(record.key_digest) if record else None
+        if known is None or record is None:
+            raise UnavailableError("the earlier answer could not be read")
+        if not hmac.compare_digest(known.body_digest, record.body_digest):
+            raise ConflictError("Idempotency-Key: was used with another body")
+        return known.request_id
+
+    def _check_identifier(self, subject: Subject, digest: str, now: datetime) -> None:
+        data_map = self._current_map()
+        request = ErasureRequest("", subject, digest, FAMILY, now, now, now)
+        try:
+            for target in targets_for(request, data_map.targets):
+                target.check_values(subject.values())
+        except TargetError:
+            raise InvalidInputError(
+                "user id", "holds a character that separates ids where this service's data is kept"
+            ) from None
+
+    def _current_map(self) -> PinnedMap:
+        read_at = self._monotonic()
+        if self._map is None or read_at - self._map[0] > MAP_CACHE_SECONDS:
+            data_map = self._data_maps.current()
+            if data_map is None:
+                raise UnavailableError("no data map has been put yet: nothing could be erased")
+            self._map = (read_at, data_map)
+        return self._map[1]
+
+
+def _digest(delete_id: str) -> str:
+    return hashlib.sha256(delete_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _derived_delete_id(key: bytes, digest: str, idempotency_key: str) -> str:
+    """An id that only this service can compute: what makes repeating the call possible without storing the id."""
+    mac = keyed_digest(key, "delete-id", digest, idempotency_key)
+    return urlsafe_b64encode(bytes.fromhex(mac)).decode().rstrip("=")
