@@ -1,0 +1,209 @@
+"""The typed environment of each function.
+
+``SubjectApiSettings.load()`` and its siblings read the environment when they are called, never at import, and name
+everything that is missing or wrong in one :class:`SettingsError`: a deployment is put right in one go.
+Values are not repeated in the error: some are names that logs may not hold.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from erasure.errors import ErasureError
+
+TOKEN_ALGORITHMS = ("RS256", "ES256")
+"""What tokens may be signed with. Public-key algorithms only, so that a public key never serves as a shared secret."""
+
+
+class SettingsError(ErasureError):
+    """The environment is incomplete or wrong. ``problems``: ``(variable, rule)`` pairs in the order of reading."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{name}: {rule}" for name, rule in problems))
+        self.problems = problems
+
+
+class _Reader:
+    """Reads variables and collects what is wrong with them until :meth:`finish`."""
+
+    def __init__(self, environment: Mapping[str, str] | None) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._problems: list[tuple[str, str]] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """``default=None``: required. A variable that is set but empty counts as not set: templates pass ``""``."""
+        value = self._environment.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self._problems.append((name, "is required"))
+            return ""
+        return default
+
+    def integer(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.text(name, str(default))
+        if text.isascii() and text.isdigit() and least <= int(text) <= most:
+            return int(text)
+        self._problems.append((name, f"must be a whole number from {least} to {most}"))
+        return default
+
+    def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """A comma-separated list; all of ``allowed`` when not set."""
+        chosen = tuple(dict.fromkeys(word.strip() for word in self.text(name, ",".join(allowed)).split(",")))
+        if not set(chosen) <= set(allowed):
+            self._problems.append((name, f"may only list {', '.join(allowed)}"))
+        return chosen
+
+    def finish(self) -> None:
+        if self._problems:
+            raise SettingsError(self._problems)
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """Who signs the tokens of subjects, and where in them the ids are. ``jwks_uri=None``: found by OIDC discovery."""
+
+    issuer: str
+    audience: str
+    jwks_uri: str | None
+    user_claim: str
+    tenant_claim: str
+    algorithms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectApiSettings:
+    """``confirm_wait_seconds``: how long a confirmation may wait, below the gateway's own limit of 29 seconds."""
+
+    delete_ids_table: str
+    requests_table: str
+    registry_table: str
+    audit_table: str
+    interactive_queue_url: str
+    digest_key_secret_arn: str
+    oidc: OidcSettings
+    delete_id_seconds: int
+    confirm_wait_seconds: int
+    sla_hours: int
+    purge_days: int
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> SubjectApiSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(
+            delete_ids_table=reader.text("DELETE_IDS_TABLE"),
+            requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
+            audit_table=reader.text("AUDIT_TABLE"),
+            interactive_queue_url=reader.text("INTERACTIVE_QUEUE_URL"),
+            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN"),
+            oidc=OidcSettings(
+                issuer=reader.text("OIDC_ISSUER"),
+                audience=reader.text("OIDC_AUDIENCE"),
+                jwks_uri=reader.text("OIDC_JWKS_URI", "") or None,
+                user_claim=reader.text("OIDC_USER_CLAIM", "sub"),
+                tenant_claim=reader.text("OIDC_TENANT_CLAIM", "tenant_id"),
+                algorithms=reader.choices("OIDC_ALGORITHMS", TOKEN_ALGORITHMS),
+            ),
+            delete_id_seconds=reader.integer("DELETE_ID_SECONDS", 300, 1, 3600),
+            confirm_wait_seconds=reader.integer("CONFIRM_WAIT_SECONDS", 25, 0, 300),
+            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
+            purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+        )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class StartJobsSettings:
+    state_machine_arn: str
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> StartJobsSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(state_machine_arn=reader.text("STATE_MACHINE_ARN"))
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class PlanJobSettings:
+    """``erase_dynamodb_function``, ``erase_s3_function``: the names that units carry to the state machine."""
+
+    requests_table: str
+    registry_table: str
+    audit_table: str
+    erase_dynamodb_function: str
+    erase_s3_function: str
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> PlanJobSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
+            audit_table=reader.text("AUDIT_TABLE"),
+            erase_dynamodb_function=reader.text("ERASE_DYNAMODB_FUNCTION"),
+            erase_s3_function=reader.text("ERASE_S3_FUNCTION"),
+        )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class EraserSettings:
+    """``slice_margin_seconds``: a slice begins no new work this long before the function's time is up."""
+
+    requests_table: str
+    slice_margin_seconds: int
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> EraserSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            slice_margin_seconds=reader.integer("SLICE_MARGIN_SECONDS", 15, 1, 600),
+        )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTargetSettings:
+    """``max_verify_rounds``: how often what verification still finds goes back to the eraser."""
+
+    requests_table: str
+    slice_margin_seconds: int
+    max_verify_rounds: int
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> VerifyTargetSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            slice_margin_seconds=reader.integer("SLICE_MARGIN_SECONDS", 15, 1, 600),
+            max_verify_rounds=reader.integer("MAX_VERIFY_ROUNDS", 3, 1, 10),
+        )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class CloseJobSettings:
+    requests_table: str
+    audit_table: str
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> CloseJobSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(requests_table=reader.text("REQUESTS_TABLE"), audit_table=reader.text("AUDIT_TABLE"))
+        reader.finish()
+        return settings
