@@ -1,0 +1,97 @@
+# The whole service on one machine. `make help` lists what there is.
+#
+# Standard output carries only a command's result (a token, a path), everything else goes to standard error,
+# so that `TOKEN=$(make token SUBJECT=ann TENANT=acme)` just works.
+
+PORT ?= 4566
+PYTHON ?= python3
+
+VENV := .venv/bin
+READY := .local/ready
+EMULATOR_PACKAGES := ministack==1.5.33 aws-sam-translator cryptography boto3
+NPM_PACKAGES := asl-validator@4 amplify-dynamodb-simulator@2
+
+# Handed over by environment, unexpanded: an id may hold anything, `$$` and `#` included.
+export SUBJECT := $(value SUBJECT)
+export TENANT := $(value TENANT)
+export PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down reset token seed demo test bench lint data-map
+
+# The build-* targets that `sam build` calls.
+include build.mk
+
+help:
+	@echo "make setup                       install everything into .venv and .local (once)"
+	@echo "make up                          start the emulator and the token issuer, build, deploy; prints the env file"
+	@echo "make down                        stop them"
+	@echo "make reset                       empty state: a fresh stack if one was running"
+	@echo "make token SUBJECT=… TENANT=…    a token of that person"
+	@echo "make seed                        fill the sample application (idempotent)"
+	@echo "make demo                        watch a person being erased"
+	@echo "make data-map FILE=…             put a data map into the registry"
+	@echo "make test                        all tests, on a stack of their own"
+	@echo "make bench                       the benchmark table"
+	@echo "make lint                        style, types, template, workflow"
+	@echo
+	@echo "PORT=$(PORT) chooses the stack; several may stand side by side."
+
+setup: $(READY)/project $(READY)/emulator $(READY)/npm
+
+$(READY)/project: pyproject.toml
+	@mkdir -p $(READY)
+	@test -x $(VENV)/python || $(PYTHON) -m venv .venv >&2
+	@echo "installing the project and its development tools" >&2
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2
+	@touch $@
+
+# The emulator has an environment of its own: the functions it runs see that environment's packages.
+$(READY)/emulator:
+	@mkdir -p $(READY)
+	@test -x .local/emulator-venv/bin/python || $(PYTHON) -m venv .local/emulator-venv >&2
+	@echo "installing the emulator" >&2
+	@.local/emulator-venv/bin/python -m pip install --quiet --disable-pip-version-check $(EMULATOR_PACKAGES) >&2
+	@touch $@
+
+$(READY)/npm:
+	@mkdir -p $(READY) .local/npm
+	@echo "installing the workflow validator and DynamoDB Local" >&2
+	@npm install --silent --no-audit --no-fund --prefix .local/npm $(NPM_PACKAGES) >&2
+	@touch $@
+
+up: setup
+	@$(VENV)/python -m local up
+
+down:
+	@test ! -x $(VENV)/python || $(VENV)/python -m local down
+
+reset: setup
+	@$(VENV)/python -m local reset
+
+token: setup
+	@$(VENV)/python -m local token
+
+seed: setup
+	@$(VENV)/python -m local seed
+
+demo: setup
+	@$(VENV)/python -m local demo
+
+data-map: setup
+	@$(VENV)/python -m local data-map "$(FILE)"
+
+test: setup
+	@$(VENV)/python -m pytest $(ARGS)
+
+bench: setup
+	@$(VENV)/python -m tests.bench
+
+lint: setup
+	@$(VENV)/ruff check . >&2
+	@$(VENV)/ruff format --check . >&2
+	@$(VENV)/mypy >&2
+	@$(VENV)/mypy -p local >&2
+	@$(VENV)/cfn-lint template.yaml >&2
+	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/sam validate --lint --template template.yaml >&2
+	@.local/npm/node_modules/.bin/asl-validator --json-path functions/erasure_job/workflow.asl.json >&2

@@ -1,0 +1,208 @@
+"""Write the sample application's data into the emulator, until it is exactly what the plan says.
+
+May be run again at any time: items are overwritten with the same content, and a key of a bucket is left alone
+if all its versions, markers and uploads are as planned, or else emptied and written anew. Whatever the plan does
+not know stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from local.sample import BUCKETS, INDEXES, TABLES, Item, StoredObject, items, objects, people
+from local.stack import LocalError, Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeDefinitionTypeDef, KeySchemaElementTypeDef
+    from mypy_boto3_s3 import S3Client
+
+_Work = TypeVar("_Work")
+_THREADS = 8
+_BATCH = 25
+Progress = Callable[[str, int, int], None]
+"""Called with what is being written (``items`` or ``objects``), how many are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What the sample application holds now."""
+
+    people: int
+    items: int
+    objects: int
+    versions: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"people={self.people} items={self.items} objects={self.objects} "
+            f"versions={self.versions} seconds={self.seconds:.1f}"
+        )
+
+
+@dataclass(slots=True)
+class _KeyState:
+    """What a bucket holds under one key, oldest first: ETags of versions, ``None`` for a delete marker."""
+
+    history: list[str | None] = field(default_factory=list)
+    version_ids: list[str] = field(default_factory=list)
+    uploads: list[str] = field(default_factory=list)
+
+
+def seed(stack: Stack, progress: Progress | None = None) -> Seeded:
+    """Create the sample's tables and buckets where they are missing, and fill them as planned."""
+    began = time.monotonic()
+    tell = progress or (lambda _what, _done, _all: None)
+    dynamodb, s3 = stack.client("dynamodb"), stack.client("s3")
+    planned_items, planned_objects = list(items()), list(objects())
+    _create_tables(dynamodb)
+    _create_buckets(s3)
+    _write_items(dynamodb, planned_items, tell)
+    _write_objects(s3, planned_objects, tell)
+    versions = sum(len(stored.versions) for stored in planned_objects)
+    return Seeded(len(people()), len(planned_items), len(planned_objects), versions, time.monotonic() - began)
+
+
+def _create_tables(dynamodb: DynamoDBClient) -> None:
+    existing = {name for page in dynamodb.get_paginator("list_tables").paginate() for name in page["TableNames"]}
+    for table, (partition, sort) in TABLES.items():
+        if table in existing:
+            continue
+        index = INDEXES.get(table)
+        attributes = {partition, sort, *(index[1:] if index else ())} - {None}
+        definitions: list[AttributeDefinitionTypeDef] = [
+            {"AttributeName": name, "AttributeType": "S"} for name in sorted(filter(None, attributes))
+        ]
+        extra: dict[str, Any] = {}
+        if index:
+            schema = _key_schema(index[1], index[2])
+            # Keys only: an index that copies everything would hide that erasing goes by the table's own key.
+            extra["GlobalSecondaryIndexes"] = [
+                {"IndexName": index[0], "KeySchema": schema, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+            ]
+        dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=definitions,
+            KeySchema=_key_schema(partition, sort),
+            **extra,
+        )
+        dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+def _key_schema(partition: str, sort: str | None) -> list[KeySchemaElementTypeDef]:
+    schema: list[KeySchemaElementTypeDef] = [{"AttributeName": partition, "KeyType": "HASH"}]
+    if sort:
+        schema.append({"AttributeName": sort, "KeyType": "RANGE"})
+    return schema
+
+
+def _create_buckets(s3: S3Client) -> None:
+    existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    for bucket in BUCKETS:
+        if bucket not in existing:
+            s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def _write_items(dynamodb: DynamoDBClient, planned: Sequence[Item], tell: Progress) -> None:
+    batches = [planned[start : start + _BATCH] for start in range(0, len(planned), _BATCH)]
+
+    def write(batch: Sequence[Item]) -> int:
+        requests: Any = {}
+        for item in batch:
+            requests.setdefault(item.table, []).append({"PutRequest": {"Item": item.attributes}})
+        for _ in range(10):
+            requests = dynamodb.batch_write_item(RequestItems=requests).get("UnprocessedItems")
+            if not requests:
+                return len(batch)
+        raise LocalError("the emulator keeps leaving items of a batch unprocessed")
+
+    _in_parallel(write, batches, lambda done: tell("items", done, len(planned)))
+
+
+def _write_objects(s3: S3Client, planned: Sequence[StoredObject], tell: Progress) -> None:
+    present = {bucket: _key_states(s3, bucket) for bucket in BUCKETS}
+
+    def write(stored: StoredObject) -> int:
+        state = present[stored.bucket].get(stored.key, _KeyState())
+        if not _as_planned(state, stored):
+            _empty_key(s3, stored, state)
+            _write_object(s3, stored)
+        return 1
+
+    _in_parallel(write, planned, lambda done: tell("objects", done, len(planned)))
+
+
+def _key_states(s3: S3Client, bucket: str) -> dict[str, _KeyState]:
+    states: dict[str, _KeyState] = defaultdict(_KeyState)
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        entries: list[tuple[Any, str | None]] = [(version, version["ETag"]) for version in page.get("Versions", [])]
+        entries += [(marker, None) for marker in page.get("DeleteMarkers", [])]
+        # The listing has versions and markers apart, each newest first; the marker of the plan is always the newest.
+        for entry, etag in entries:
+            state = states[entry["Key"]]
+            state.version_ids.append(entry["VersionId"])
+            if etag is None:
+                state.history.append(None)
+            else:
+                state.history.insert(0, etag)
+    for upload in _uploads(s3, bucket):
+        states[upload["Key"]].uploads.append(upload["UploadId"])
+    return states
+
+
+def _uploads(s3: S3Client, bucket: str) -> Iterator[Any]:
+    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        yield from page.get("Uploads", [])
+
+
+def _as_planned(state: _KeyState, stored: StoredObject) -> bool:
+    history: list[str | None] = [f'"{_md5(content)}"' for content in stored.versions]
+    if stored.deleted:
+        history.append(None)
+    return state.history == history and len(state.uploads) == stored.uploads
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _empty_key(s3: S3Client, stored: StoredObject, state: _KeyState) -> None:
+    for upload_id in state.uploads:
+        s3.abort_multipart_upload(Bucket=stored.bucket, Key=stored.key, UploadId=upload_id)
+    for version_id in state.version_ids:
+        s3.delete_object(Bucket=stored.bucket, Key=stored.key, VersionId=version_id)
+
+
+def _write_object(s3: S3Client, stored: StoredObject) -> None:
+    place: Any = {"Bucket": stored.bucket, "Key": stored.key}
+    for content in stored.versions:
+        s3.put_object(**place, Body=content)
+    if stored.deleted:
+        s3.delete_object(**place)
+    for _ in range(stored.uploads):
+        upload_id = s3.create_multipart_upload(**place)["UploadId"]
+        s3.upload_part(**place, UploadId=upload_id, PartNumber=1, Body=b"never finished")
+
+
+def _in_parallel(work: Callable[[_Work], int], pieces: Iterable[_Work], done: Callable[[int], None]) -> None:
+    """Run ``work`` on every piece; ``done`` hears the sum of what it returned so far."""
+    count = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for number in pool.map(work, pieces):
+                count += number
+                done(count)
+        except ClientError as error:
+            pool.shutdown(cancel_futures=True)
+            raise LocalError(f"the emulator refused a call of the seeder: {error}") from error
