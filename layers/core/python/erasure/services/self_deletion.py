@@ -80,6 +80,10 @@ class SelfDeletionPolicy:
     sla_hours: int = 72
     purge_days: int = 90
 
+    @classmethod
+    def of(cls, delete_id_seconds: int, sla_hours: int, purge_days: int) -> SelfDeletionPolicy:
+        return cls(timedelta(seconds=delete_id_seconds), sla_hours, purge_days)
+
 
 class SelfDeletionService:
     """The two steps and the waiting. ``digest_key`` returns the HMAC key of the subject digests."""

@@ -1,0 +1,188 @@
+"""Commands for whoever runs the service: ``python -m erasure.entry.operator …``.
+
+::
+
+    data-map check FILE                       what is wrong with a data map, by path
+    data-map put FILE [--stack-name NAME]     make it the current one
+    data-map show [--stack-name NAME]         the current one
+    retry REQUEST_ID [--stack-name NAME]      work on a request again that needs attention
+    audit REQUEST_ID [--stack-name NAME]      the request's audit trail, and whether it is whole
+
+The stack's names come from ``REGISTRY_TABLE`` and its siblings in the environment (``.local/stack.env``), or from the
+outputs of the CloudFormation stack ``--stack-name``. Results go to stdout, everything else to stderr. Exit codes: 0
+done, 1 refused (the message says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from erasure.adapters.audit_log import DynamoDBAuditLog
+from erasure.adapters.aws import Clients
+from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.messaging import SQSJobQueue
+from erasure.adapters.request_store import DynamoDBRequestStore
+from erasure.domain.audit import broken_at
+from erasure.domain.data_map import DataMap, parse_data_map
+from erasure.domain.request import OPEN_STATES
+from erasure.entry.wiring import utc_now
+from erasure.errors import DataMapError, ErasureError, InvalidInputError, NotFoundError, TransitionError
+
+_OUTPUTS = {
+    "REGISTRY_TABLE": "RegistryTable",
+    "REQUESTS_TABLE": "RequestsTable",
+    "AUDIT_TABLE": "AuditTable",
+    "INTERACTIVE_QUEUE_URL": "InteractiveQueueUrl",
+}
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        stack = _Stack(options.stack_name, os.environ if environment is None else environment)
+        options.run(options, stack)
+    except DataMapError as error:
+        for path, rule in error.problems:
+            print(f"{path}: {rule}", file=sys.stderr)
+        return 1
+    except (ErasureError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m erasure.entry.operator", description=(__doc__ or "").split("\n")[0]
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    data_map = commands.add_parser("data-map", help="check, put or show the data map")
+    actions = data_map.add_subparsers(required=True, metavar="ACTION")
+    _command(actions, "check", "what is wrong with a data map, by path", _check_data_map, "file")
+    _command(actions, "put", "make a data map the current one", _put_data_map, "file")
+    _command(actions, "show", "print the current data map", _show_data_map)
+    _command(commands, "retry", "work on a request again that needs attention", _retry, "request_id")
+    _command(commands, "audit", "print a request's audit trail", _show_audit, "request_id")
+    return parser
+
+
+def _command(actions: Any, name: str, text: str, run: Any, *positionals: str) -> None:
+    command = actions.add_parser(name, help=text, description=text)
+    for positional in positionals:
+        command.add_argument(positional)
+    command.add_argument("--stack-name", default=None, help="CloudFormation stack; default: names from the environment")
+    command.set_defaults(run=run)
+
+
+class _Stack:
+    """Names of a stack's tables and queue, found when first needed."""
+
+    def __init__(self, stack_name: str | None, environment: Mapping[str, str]) -> None:
+        self._stack_name = stack_name
+        self._environment = environment
+        self._outputs: dict[str, str] | None = None
+        self.clients = Clients()
+
+    def name(self, variable: str) -> str:
+        if self._stack_name is None:
+            value = self._environment.get(variable)
+            if not value:
+                raise InvalidInputError(variable, "is not in the environment; name the stack with --stack-name")
+            return value
+        if self._outputs is None:
+            stacks = self.clients.get("cloudformation").describe_stacks(StackName=self._stack_name)["Stacks"]
+            self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        return self._outputs[_OUTPUTS[variable]]
+
+    def dynamodb(self) -> Any:
+        return self.clients.get("dynamodb")
+
+    def data_maps(self) -> DynamoDBDataMapStore:
+        return DynamoDBDataMapStore(self.dynamodb, self.name("REGISTRY_TABLE"))
+
+    def audit(self) -> DynamoDBAuditLog:
+        return DynamoDBAuditLog(self.dynamodb, self.name("AUDIT_TABLE"))
+
+
+def read_data_map(path: Path) -> DataMap:
+    """Read and check a data map in YAML or JSON. A key that stands twice is an error: one of the two would be lost."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: Any, node: Any) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InvalidInputError(f"line {node.start_mark.line + 1}", f"the key {key} stands there twice")
+        return dict(loader.construct_pairs(node, deep=True))
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    try:
+        document = yaml.load(path.read_text(), Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InvalidInputError(f"line {mark.line + 1}" if mark else "data map", "is not valid YAML") from None
+    return parse_data_map(document)
+
+
+def _check_data_map(options: argparse.Namespace, _stack: _Stack) -> None:
+    _report(read_data_map(Path(options.file)))
+
+
+def _put_data_map(options: argparse.Namespace, stack: _Stack) -> None:
+    data_map = read_data_map(Path(options.file))
+    version = stack.data_maps().put(data_map, utc_now())
+    _report(data_map)
+    print(json.dumps({"version": version, "digest": data_map.digest}))
+
+
+def _report(data_map: DataMap) -> None:
+    for path, text in data_map.warnings:
+        print(f"warning: {path}: {text}", file=sys.stderr)
+    print(f"{len(data_map.targets)} targets, no errors", file=sys.stderr)
+
+
+def _show_data_map(_options: argparse.Namespace, stack: _Stack) -> None:
+    current = stack.data_maps().current()
+    if current is None:
+        raise NotFoundError("no data map has been put yet")
+    document = stack.data_maps().document(current.version)
+    shown = {"version": current.version, "digest": current.digest, "document": document}
+    print(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def _retry(options: argparse.Namespace, stack: _Stack) -> None:
+    request = DynamoDBRequestStore(stack.dynamodb, stack.name("REQUESTS_TABLE")).get(options.request_id)
+    if request is None:
+        raise NotFoundError("there is no such erasure request")
+    if request.state not in OPEN_STATES:
+        raise TransitionError(f"the request is {request.state}: there is nothing to try again")
+    planned = sum(1 for entry in stack.audit().entries(request.request_id) if entry.event == "planned")
+    SQSJobQueue(lambda: stack.clients.get("sqs"), stack.name("INTERACTIVE_QUEUE_URL")).send(
+        request.request_id, planned + 1
+    )
+    print(json.dumps({"request_id": request.request_id, "attempt": planned + 1}))
+
+
+def _show_audit(options: argparse.Namespace, stack: _Stack) -> None:
+    entries = stack.audit().entries(options.request_id)
+    if not entries:
+        raise NotFoundError("there is no such erasure request")
+    broken = broken_at(entries)
+    print(json.dumps({"entries": [asdict(entry) for entry in entries], "whole": broken is None}, indent=2))
+    if broken is not None:
+        raise ErasureError(f"the audit trail is broken at entry {broken}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
