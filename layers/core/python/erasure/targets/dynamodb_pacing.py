@@ -1,0 +1,76 @@
+"""How fast to write: DynamoDB allows about 1,000 write units a second to one partition.
+
+Going faster only buys rejected writes, so the pace starts at that rate and gives way when the table throttles
+(a small provisioned table, other writers): multiplicative decrease, additive increase.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+PARTITION_UNITS_PER_SECOND = 1000.0
+
+_BURST_SECONDS = 0.25
+"""What may be written at once after a rest. A small erasure never waits."""
+
+_DECREASE = 0.7
+_INCREASE_PER_SECOND = 0.2
+"""Of the rate that was too much, so that small and large tables recover equally fast."""
+
+_SETTLE_SECONDS = 0.2
+"""Batches in flight are throttled together; they count as one event."""
+
+_SLOWEST_UNITS_PER_SECOND = 1.0
+
+
+class Pacer:
+    """A token bucket whose rate adapts. Units are write units; ``clock`` returns seconds. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float], ceiling: float = PARTITION_UNITS_PER_SECOND) -> None:
+        self._clock = clock
+        self._ceiling = ceiling
+        self._rate = ceiling
+        self._step = ceiling * _INCREASE_PER_SECOND
+        self._tokens = ceiling * _BURST_SECONDS
+        self._refilled_at = clock()
+        self._throttled_at = float("-inf")
+        self._lock = threading.Lock()
+
+    @property
+    def rate(self) -> float:
+        """Units a second at the moment."""
+        with self._lock:
+            self._refill()
+            return self._rate
+
+    def reserve(self, units: float) -> float:
+        """Take ``units``; return the seconds to wait before using them."""
+        with self._lock:
+            self._refill()
+            self._tokens -= units
+            return max(0.0, -self._tokens / self._rate)
+
+    def settle(self, reserved: float, used: float) -> None:
+        """Correct a reservation once the table has said what it really cost."""
+        with self._lock:
+            self._tokens += reserved - used
+
+    def throttled(self) -> None:
+        """The table refused writes: slow down, once for all that were on their way together."""
+        with self._lock:
+            self._refill()
+            now = self._refilled_at
+            if now - self._throttled_at < _SETTLE_SECONDS:
+                return
+            self._throttled_at = now
+            self._step = self._rate * _INCREASE_PER_SECOND
+            self._rate = max(_SLOWEST_UNITS_PER_SECOND, self._rate * _DECREASE)
+            self._tokens = min(self._tokens, 0.0)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        elapsed = max(0.0, now - self._refilled_at)
+        self._refilled_at = now
+        self._rate = min(self._ceiling, self._rate + elapsed * self._step)
+        self._tokens = min(self._rate * _BURST_SECONDS, self._tokens + elapsed * self._rate)

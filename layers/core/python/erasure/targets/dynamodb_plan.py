@@ -1,0 +1,198 @@
+"""From a rule and a table's description to what exactly is read and deleted.
+
+A plan exists only if the rule names the table's (or the index's) own key attributes and all of them are
+strings. Numbers are refused: DynamoDB stores ``01`` and ``1`` as one number, so two subjects could meet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from erasure.domain.target_spec import DynamoDBRule, KeyRule
+from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template
+from erasure.errors import InvalidInputError, TargetError
+
+Attributes = dict[str, Any]
+"""An item or a key in DynamoDB's own form: ``{"pk": {"S": "..."}}``."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:#@-]+")
+
+
+def mismatch(detail: str, *, permanent: bool = True) -> TargetError:
+    return TargetError("map_mismatch", permanent=permanent, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One key attribute and the text that it must equal, or begin with."""
+
+    attribute: str
+    text: str
+    prefix: bool
+
+    def holds(self, item: Attributes) -> bool:
+        found = item.get(self.attribute, {}).get("S")
+        if not isinstance(found, str):
+            return False
+        return found.startswith(self.text) if self.prefix else found == self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ErasePlan:
+    """What to read and delete for one subject in one table.
+
+    ``key``: the table's own key attributes, partition first. ``matches``: what makes an item the subject's.
+    ``consistent``: reads see every write before them (the table itself and its local indexes; never a global index).
+    """
+
+    table: str
+    index: str | None
+    consistent: bool
+    key: tuple[str, ...]
+    matches: tuple[Match, ...]
+
+    @property
+    def conditions(self) -> tuple[Match, ...]:
+        """Matches that the item's key does not settle: they may have changed since the item was found."""
+        return tuple(match for match in self.matches if match.attribute not in self.key)
+
+    @property
+    def fits_statement(self) -> bool:
+        """Whether table and attributes can be quoted in a PartiQL statement without any escaping."""
+        names = (self.table, *self.key, *(match.attribute for match in self.matches))
+        return all(_PLAIN_NAME.fullmatch(name) for name in names)
+
+    def covers(self, item: Attributes) -> bool:
+        """Whether an item that was read is the subject's by every match."""
+        return all(match.holds(item) for match in self.matches)
+
+    def key_of(self, item: Attributes) -> Attributes:
+        return {name: item[name] for name in self.key}
+
+    def query(self) -> dict[str, Any]:
+        """Arguments of a Query that finds the subject's items, without projection."""
+        arguments: dict[str, Any] = {"TableName": self.table, "ConsistentRead": self.consistent}
+        if self.index is not None:
+            arguments["IndexName"] = self.index
+        arguments["KeyConditionExpression"] = condition_expression(self.matches)
+        arguments["ExpressionAttributeNames"] = placeholders(self.matches)
+        arguments["ExpressionAttributeValues"] = condition_values(self.matches)
+        return arguments
+
+    def key_query(self) -> dict[str, Any]:
+        """The Query, restricted to the key attributes of table and index."""
+        arguments = self.query()
+        names, expression = self.projection()
+        arguments["ExpressionAttributeNames"] = arguments["ExpressionAttributeNames"] | names
+        arguments["ProjectionExpression"] = expression
+        return arguments
+
+    def projection(self) -> tuple[dict[str, str], str]:
+        """Placeholders and expression for the table's key attributes and the matched ones."""
+        attributes = dict.fromkeys((*self.key, *(match.attribute for match in self.matches)))
+        names = {f"#p{position}": name for position, name in enumerate(attributes)}
+        return names, ", ".join(names)
+
+
+def identity(key: Attributes) -> tuple[str, ...]:
+    """A hashable stand-in for a key; equal exactly for equal keys."""
+    return tuple(f"{name}={key[name]!r}" for name in sorted(key))
+
+
+def condition_expression(matches: tuple[Match, ...]) -> str:
+    """``#m0 = :m0 AND begins_with(#m1, :m1)``: names and values stay placeholders."""
+    return " AND ".join(
+        f"begins_with(#m{position}, :m{position})" if match.prefix else f"#m{position} = :m{position}"
+        for position, match in enumerate(matches)
+    )
+
+
+def placeholders(matches: tuple[Match, ...]) -> dict[str, str]:
+    return {f"#m{position}": match.attribute for position, match in enumerate(matches)}
+
+
+def condition_values(matches: tuple[Match, ...]) -> dict[str, Any]:
+    return {f":m{position}": {"S": match.text} for position, match in enumerate(matches)}
+
+
+def render_matches(rule: DynamoDBRule, values: Mapping[str, str]) -> tuple[Match, ...]:
+    """The rule with the subject's values. Raises :class:`TargetError`; needs no call."""
+    if rule.partition.prefix:
+        raise mismatch("a partition key can only be matched as a whole")
+    rules = (rule.partition,) if rule.sort is None else (rule.partition, rule.sort)
+    templates = [_parsed(key_rule) for key_rule in rules]
+    if SUBJECT_PLACEHOLDERS.isdisjoint(name for template in templates for name in template.names):
+        raise mismatch("the rule names no subject and would match everybody")
+    if rule.sort is not None and rule.sort.prefix:
+        if templates[-1].ends_in_placeholder:
+            raise mismatch("a sort key prefix needs a separator after its last placeholder")
+        if not rule.sort.template:
+            raise mismatch("a sort key prefix is empty")
+    matches = tuple(
+        Match(key_rule.attribute, template.render(values), key_rule.prefix)
+        for key_rule, template in zip(rules, templates, strict=True)
+    )
+    for match in matches:
+        _check_text(match.text)
+    return matches
+
+
+def _parsed(rule: KeyRule) -> Template:
+    try:
+        return rule.parsed()
+    except InvalidInputError:
+        pass
+    raise mismatch("a template cannot be read")
+
+
+def _check_text(text: str) -> None:
+    # Half a surrogate pair has no UTF-8 form; an engine may store a replacement that other ids share.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise TargetError("ambiguous_identifier", permanent=True, detail="a value is not valid Unicode")
+
+
+def make_plan(rule: DynamoDBRule, matches: tuple[Match, ...], description: Mapping[str, Any]) -> ErasePlan:
+    """Check the rule against DescribeTable's ``Table``.
+
+    Raises :class:`TargetError` ``map_mismatch``; not permanent for an index that is still being built (what is not
+    yet in it would be missed).
+    """
+    schema, consistent = description["KeySchema"], True
+    if rule.index is not None:
+        index, consistent = _find_index(rule.index, description)
+        schema = index["KeySchema"]
+    _check_keys(rule, schema, description["AttributeDefinitions"])
+    key = tuple(part["AttributeName"] for part in sorted(description["KeySchema"], key=lambda part: part["KeyType"]))
+    return ErasePlan(table=rule.table, index=rule.index, consistent=consistent, key=key, matches=matches)
+
+
+def _find_index(name: str, description: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """The index, and whether it can be read with strong consistency."""
+    for index in description.get("LocalSecondaryIndexes") or ():
+        if index["IndexName"] == name:
+            return index, True
+    for index in description.get("GlobalSecondaryIndexes") or ():
+        if index["IndexName"] == name:
+            status = index.get("IndexStatus", "ACTIVE")
+            if status == "CREATING" or index.get("Backfilling"):
+                raise mismatch("the index is still being built", permanent=False)
+            if status not in {"ACTIVE", "UPDATING"}:  # UPDATING: its capacity changes, it answers as before
+                raise mismatch("the index is not active")
+            return index, False
+    raise mismatch("the table has no such index")
+
+
+def _check_keys(rule: DynamoDBRule, schema: list[dict[str, str]], definitions: list[dict[str, str]]) -> None:
+    hashes = [part["AttributeName"] for part in schema if part["KeyType"] == "HASH"]
+    ranges = [part["AttributeName"] for part in schema if part["KeyType"] == "RANGE"]
+    if hashes != [rule.partition.attribute]:
+        raise mismatch("the partition attribute is not the partition key")
+    if rule.sort is not None and ranges != [rule.sort.attribute]:
+        raise mismatch("the sort attribute is not the sort key")
+    types = {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+    matched = hashes if rule.sort is None else hashes + ranges
+    if any(types.get(name) != "S" for name in matched):
+        raise mismatch("a matched key attribute is not a string")
