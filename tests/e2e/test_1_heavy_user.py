@@ -1,0 +1,54 @@
+"""The heavy user is erased although erasers are killed in the middle. Runs first: it makes the world small."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from local.inventory import compare, take_snapshot
+from local.sample import HEAVY
+from local.stack import Stack
+
+from erasure.adapters.task_store import DynamoDBTaskStore
+from erasure.domain.audit import broken_at
+from tests.e2e.calls import Caller, audit_of, request_of, states_entered, wait_for, worker_processes
+
+pytestmark = pytest.mark.stack
+
+
+def test_heavy_user_is_erased_although_an_eraser_is_killed(stack: Stack) -> None:
+    """kill -9 on both erasers' workers mid-way: everything of the person goes, nothing of anybody else changes."""
+    before = take_snapshot(stack, trust_etags_of=HEAVY)
+    assert len(before.of(HEAVY)) > 15_000
+    caller = Caller(stack, HEAVY)
+    answer = caller.confirm(caller.request_deletion(), timeout=0)
+    assert answer.status_code == 202
+    request_id = answer.headers["X-Erasure-Request-Id"]
+    tasks = DynamoDBTaskStore(lambda: stack.client("dynamodb"), stack["REQUESTS_TABLE"])
+
+    def at_work(unit: str) -> bool:
+        """A slice has begun and is not at its end."""
+        return any(
+            task.running and task.spec.name in {"documents", "document-files"}
+            for task in tasks.tasks(f"{request_id}-1", unit)
+        )
+
+    killed = []
+    for kind, unit in (("dynamodb", "dynamodb-00"), ("s3", "s3-00")):
+        wait_for(lambda unit=unit: at_work(unit), f"the {kind} eraser to be at work", every=0.02)  # type: ignore[misc]
+        for pid in worker_processes(f"erase-{kind}", stack["AWS_ENDPOINT_URL"]):
+            os.kill(pid, signal.SIGKILL)
+            killed.append(kind)
+    assert {"dynamodb", "s3"} <= set(killed)
+
+    wait_for(lambda: caller.status(request_id)["state"] == "finished", "the request to finish", seconds=240)
+    result = compare(before, take_snapshot(stack), HEAVY)
+    assert not result.left
+    assert not result.changed
+    assert result.erased > 15_000
+    outcomes = request_of(stack, request_id).outcomes
+    assert any(outcome.at_least for outcome in outcomes), "the lost slice must show in the outcome"
+    assert sum(outcome.count for outcome in outcomes) <= result.erased
+    assert broken_at(audit_of(stack).entries(request_id)) is None
+    assert states_entered(stack, f"{request_id}-1").count("Close") == 1
