@@ -49,7 +49,7 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.messaging import SQSJobQueue
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.secret import DigestKey
-    from erasure.entry import subject_api
+    from erasure.entry.subject_api import make_subject_api
     from erasure.entry.tokens import TokenVerifier
     from erasure.services.self_deletion import SelfDeletionPolicy, SelfDeletionService
 
@@ -72,7 +72,7 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
         policy=SelfDeletionPolicy.of(settings.delete_id_seconds, settings.sla_hours, settings.purge_days),
     )
     verifier = TokenVerifier.from_settings(settings.oidc)
-    return subject_api.build_subject_api(service, verifier, settings.confirm_wait_seconds, Logger())
+    return make_subject_api(service, verifier, settings, Logger())
 
 
 def build_start_jobs(environment: Environment, clients: Clients) -> Handler:
@@ -187,154 +187,6 @@ def _make_s3_target(clients: Clients) -> Target:
     config = client_config(max_pool_connections=PARALLEL_TASKS * (S3_CONCURRENCY + 1))
     return S3Target(make_s3_client(clients.session, config), concurrency=S3_CONCURRENCY)
 
-
-BUILDERS[function]
-    built: list[Handler] = []
-
-    def handler(event: Any, context: Any) -> Any:
-        if not built:
-            built.append(build(None, Clients()))
-        return built[0](event, context)
-
-    return handler
-
-
-def build_subject_api(environment: Environment, clients: Clients) -> Handler:
-    from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
-    from erasure.adapters.data_map_store import DynamoDBDataMapStore
-    from erasure.adapters.messaging import SQSJobQueue
-    from erasure.adapters.request_store import DynamoDBRequestStore
-    from erasure.adapters.secret import DigestKey
-    from erasure.entry import subject_api
-    from erasure.entry.tokens import TokenVerifier
-    from erasure.services.self_deletion import SelfDeletionPolicy, SelfDeletionService
-
-    settings = env.SubjectApiSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
-    service = SelfDeletionService(
-        delete_ids=DynamoDBDeleteIdStore(dynamodb, settings.delete_ids_table),
-        acceptance=DynamoDBAcceptanceStore(
-            dynamodb,
-            delete_ids_table=settings.delete_ids_table,
-            requests_table=settings.requests_table,
-            audit_table=settings.audit_table,
-            registry_table=settings.registry_table,
-        ),
-        requests=DynamoDBRequestStore(dynamodb, settings.requests_table),
-        data_maps=DynamoDBDataMapStore(dynamodb, settings.registry_table),
-        queue=SQSJobQueue(_getter(clients, "sqs"), settings.interactive_queue_url),
-        digest_key=DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn),
-        now=utc_now,
-        policy=SelfDeletionPolicy.of(settings.delete_id_seconds, settings.sla_hours, settings.purge_days),
-    )
-    verifier = TokenVerifier.from_settings(settings.oidc)
-    return subject_api.build_subject_api(service, verifier, settings.confirm_wait_seconds, Logger())
-
-
-def build_start_jobs(environment: Environment, clients: Clients) -> Handler:
-    from erasure.adapters.messaging import StepFunctionsWorkflow
-    from erasure.entry.workers import make_start_jobs
-
-    settings = env.StartJobsSettings.load(environment)
-    workflow = StepFunctionsWorkflow(_getter(clients, "stepfunctions"), settings.state_machine_arn)
-    return make_start_jobs(workflow, Logger())
-
-
-def build_plan_job(environment: Environment, clients: Clients) -> Handler:
-    from erasure.adapters.audit_log import DynamoDBAuditLog
-    from erasure.adapters.data_map_store import DynamoDBDataMapStore
-    from erasure.adapters.request_store import DynamoDBRequestStore
-    from erasure.adapters.task_store import DynamoDBTaskStore
-    from erasure.entry.workers import make_plan_job
-
-    settings = env.PlanJobSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
-    return make_plan_job(
-        requests=DynamoDBRequestStore(dynamodb, settings.requests_table),
-        tasks=DynamoDBTaskStore(dynamodb, settings.requests_table),
-        data_maps=DynamoDBDataMapStore(dynamodb, settings.registry_table),
-        audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
-        now=utc_now,
-        erasers={"dynamodb": settings.erase_dynamodb_function, "s3": settings.erase_s3_function},
-        logger=Logger(),
-    )
-
-
-def build_erase_dynamodb(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
-    return _build_eraser(environment, clients, targets or {"dynamodb": _make_dynamodb_target(clients)})
-
-
-def build_erase_s3(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
-    return _build_eraser(environment, clients, targets or {"s3": _make_s3_target(clients)})
-
-
-def _build_eraser(environment: Environment, clients: Clients, targets: Targets) -> Handler:
-    from erasure.adapters.request_store import DynamoDBRequestStore
-    from erasure.adapters.task_store import DynamoDBTaskStore
-    from erasure.entry.workers import make_eraser
-    from erasure.services.erase_unit import EraseUnitDependencies
-
-    settings = env.EraserSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
-    use = EraseUnitDependencies(
-        DynamoDBRequestStore(dynamodb, settings.requests_table),
-        DynamoDBTaskStore(dynamodb, settings.requests_table),
-        targets,
-    )
-    return make_eraser(use, settings.slice_margin_seconds, Logger())
-
-
-def build_verify_target(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
-    from erasure.adapters.request_store import DynamoDBRequestStore
-    from erasure.adapters.task_store import DynamoDBTaskStore
-    from erasure.entry.workers import make_verify_target
-    from erasure.services.verify_unit import VerifyUnitDependencies
-
-    settings = env.VerifyTargetSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
-    use = VerifyUnitDependencies(
-        DynamoDBRequestStore(dynamodb, settings.requests_table),
-        DynamoDBTaskStore(dynamodb, settings.requests_table),
-        targets or {"dynamodb": _make_dynamodb_target(clients), "s3": _make_s3_target(clients)},
-        settings.max_verify_rounds,
-    )
-    return make_verify_target(use, settings.slice_margin_seconds, Logger())
-
-
-def build_close_job(environment: Environment, clients: Clients) -> Handler:
-    from erasure.adapters.audit_log import DynamoDBAuditLog
-    from erasure.adapters.request_store import DynamoDBRequestStore
-    from erasure.adapters.task_store import DynamoDBTaskStore
-    from erasure.entry.workers import make_close_job
-
-    settings = env.CloseJobSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
-    return make_close_job(
-        requests=DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table),
-        tasks=DynamoDBTaskStore(dynamodb, settings.requests_table),
-        audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
-        now=utc_now,
-        logger=Logger(),
-    )
-
-
-def _getter(clients: Clients, service: str) -> Callable[[], Any]:
-    return lambda: clients.get(service)
-
-
-def _make_dynamodb_target(clients: Clients) -> Any:
-    from erasure.targets.dynamodb import DynamoDBTarget
-
-    return DynamoDBTarget(clients.get("dynamodb"))
-
-
-def _make_s3_target(clients: Clients) -> Any:
-    from erasure.targets.s3 import S3Target
-
-    return S3Target(clients.get("s3"))
-
-
-_TARGETS: dict[str, Callable[[Clients], Any]] = {"dynamodb": _make_dynamodb_target, "s3": _make_s3_target}
 
 BUILDERS: dict[str, Callable[..., Handler]] = {
     "subject_api": build_subject_api,
