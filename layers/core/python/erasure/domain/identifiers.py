@@ -51,7 +51,7 @@ def check_idempotency_key(value: object, field: str = "Idempotency-Key") -> str 
 
 
 def new_request_id(milliseconds: int | None = None) -> str:
-    """``er_`` and a ULID: 48 bits of Unix time in ``milliseconds`` (default: now), 80 random bits, in Crockford's Base32.
+    """``er_`` and a ULID in Crockford's Base32: 48 bits of Unix time in ``milliseconds`` (default: now), 80 random.
 
     Ids of different milliseconds sort by time; within one millisecond their order is random.
     """

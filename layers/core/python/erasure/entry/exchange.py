@@ -1,0 +1,118 @@
+"""One HTTP call as the wire families see it: what came in, and how an answer is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from aws_lambda_powertools.event_handler.api_gateway import Response
+
+from erasure.entry.tokens import Principal
+from erasure.errors import InvalidInputError
+
+MAX_BODY_BYTES = 16 * 1024
+
+SUBJECT = "subject"
+OPEN = "open"
+
+
+class Route(NamedTuple):
+    """``path`` is a template such as ``/users/current/erasure-requests/{request_id}``; the handler gets its values.
+
+    ``auth`` is always said: :data:`SUBJECT` (``call.principal`` is set before the handler runs) or :data:`OPEN`.
+    """
+
+    method: str
+    path: str
+    auth: str
+    handler: Callable[..., Response[str]]
+
+
+class Call:
+    """A request. ``principal`` is set for routes of subjects only; ``reason`` is a fixed word for the log line."""
+
+    __slots__ = ("_event", "_headers", "_principal", "context", "reason", "request_id", "route")
+
+    def __init__(self, event: Mapping[str, Any], context: Any) -> None:
+        self._event = event
+        self._headers: Mapping[str, str] = event.get("headers") or {}
+        self._principal: Principal | None = None
+        self.context = context
+        self.request_id: str = event["requestContext"]["requestId"]
+        self.route = ""
+        self.reason = ""
+
+    @property
+    def principal(self) -> Principal:
+        if self._principal is None:
+            raise RuntimeError("the route does not authenticate its caller")
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        self._principal = principal
+
+    def header(self, name: str) -> str | None:
+        """``name`` in its usual spelling; the case in which it arrived does not matter."""
+        value = self._headers.get(name)
+        if value is None:
+            length, lowered = len(name), name.lower()
+            for key in self._headers:
+                # The length first: lowering every header of every call costs more than all else that is done here.
+                if len(key) == length and key.lower() == lowered:
+                    return self._headers[key]
+        return value
+
+    def query(self, name: str) -> str | None:
+        return (self._event.get("queryStringParameters") or {}).get(name)
+
+    def json_object(self) -> dict[str, Any]:
+        """The body. Raises :class:`InvalidInputError` if it is no JSON object or longer than ``MAX_BODY_BYTES``."""
+        body = self._event.get("body") or ""
+        # As base64, four characters stand for three bytes.
+        if len(body) > MAX_BODY_BYTES // 3 * 4 + 4:
+            raise InvalidInputError("body", f"must not be longer than {MAX_BODY_BYTES} bytes")
+        try:
+            if self._event.get("isBase64Encoded"):
+                import base64
+
+                body = base64.b64decode(body, validate=True).decode()
+            if len(body) > MAX_BODY_BYTES or len(body.encode("utf-8", "surrogatepass")) > MAX_BODY_BYTES:
+                raise InvalidInputError("body", f"must not be longer than {MAX_BODY_BYTES} bytes")
+            value = _JSON.decode(body)
+        except (ValueError, RecursionError):
+            raise InvalidInputError("body", "must be JSON") from None
+        if not isinstance(value, dict):
+            raise InvalidInputError("body", "must be a JSON object")
+        return value
+
+    def mounted_at(self) -> str | None:
+        """The path of this call's parent as the caller sees it, or None where that is not known.
+
+        ``requestContext.path`` is the path with what API Gateway puts before ours: the stage, or the base path of a
+        custom domain. Emulators and hand-written test events, which send no ``domainName``, are mounted elsewhere.
+        """
+        context = self._event["requestContext"]
+        if "domainName" not in context:
+            return None
+        parent: str = context["path"].rstrip("/").rpartition("/")[0]
+        return parent
+
+    def remaining_seconds(self) -> float:
+        """How long the function may still run; infinite outside Lambda."""
+        remaining = getattr(self.context, "get_remaining_time_in_millis", None)
+        return remaining() / 1000 if remaining else float("inf")
+
+
+def answer(status: int, body: Mapping[str, Any] | None, headers: dict[str, str] | None = None) -> Response[str]:
+    """A JSON answer; ``body=None``: none at all. The API adds the headers that all answers carry."""
+    text = None if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return Response(status, body=text, headers=headers)
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
