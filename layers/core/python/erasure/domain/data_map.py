@@ -14,12 +14,11 @@ Only this module and the operator's commands load pydantic; functions work on :c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from erasure.domain.canonical import digest_of
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
@@ -44,9 +43,22 @@ class _Prefix(_Model):
     prefix: _TemplateText
 
 
+def _match_kind(value: object) -> str:
+    """Which of the two forms a match has; only that one's rules are told when it is wrong."""
+    return "prefix" if isinstance(value, dict | _Prefix) else "text"
+
+
+_Match = Annotated[
+    Annotated[_TemplateText, Tag("text")] | Annotated[_Prefix, Tag("prefix")],
+    Discriminator(_match_kind),
+]
+_MATCH_BRANCH_AT = 5
+"""Where in an error's location the tag stands: targets, number, dynamodb, key, attribute, tag."""
+
+
 class _DynamoDB(_Model):
     table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")]
-    key: Annotated[dict[_AttributeName, _TemplateText | _Prefix], Field(min_length=1, max_length=2)]
+    key: Annotated[dict[_AttributeName, _Match], Field(min_length=1, max_length=2)]
     index: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] | None = None
 
 
@@ -108,11 +120,11 @@ def _digest(document: Mapping[str, Any], targets: tuple[TargetSpec, ...]) -> str
 def _problem(error: Any) -> tuple[str, str]:
     """One pydantic error as path and rule, in words that name no Python type."""
     path = ""
-    for part in error["loc"]:
+    for position, part in enumerate(error["loc"]):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif re.fullmatch(r"_?[A-Z]\w*|constrained-str|str", str(part)):
-            continue  # the branch of a union, not a place in the document
+        elif part == "[key]" or (position == _MATCH_BRANCH_AT and error["loc"][2:4] == ("dynamodb", "key")):
+            continue  # pydantic's own signposts, not places in the document
         else:
             path += f".{part}" if path else str(part)
     if error["type"] == "extra_forbidden":
