@@ -65,7 +65,10 @@ def _run_slice(
 ) -> bool:
     if deadline.expired():
         return True
-    task = use.tasks.begin_slice(task, slice_id)
+    try:
+        task = use.tasks.begin_slice(task, slice_id)
+    except SliceLostError:
+        return True  # another slice began at the same moment, and is at work
     counter = _Counter(task, slice_id, use.tasks)
     status, reason = PENDING, None
     try:
