@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from erasure.domain.audit import next_entry
-from erasure.domain.canonical import canonical_json
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import targets_for
@@ -142,7 +141,7 @@ class SelfDeletionService:
         """
         now = self._now()
         request = self._new_request(subject, now)
-        id_digest = _digest(delete_id if isinstance(delete_id, str) else "\x00" + canonical_json(delete_id))
+        id_digest = _digest(delete_id if isinstance(delete_id, str) else f"\x00{type(delete_id).__name__}")
         record = None
         if idempotency_key is not None:
             key_digest = keyed_digest(self._digest_key(), "idempotency", request.subject_digest, idempotency_key)
