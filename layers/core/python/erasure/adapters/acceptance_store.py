@@ -38,11 +38,9 @@ class DynamoDBDeleteIdStore:
         self._table = table
 
     def put(self, delete_id_digest: str, subject_digest: str, expires_at: datetime) -> datetime:
-        item = {
-            "pk": delete_id_digest,
-            "subject_digest": subject_digest,
-            "expires_at": math.ceil(expires_at.timestamp()),
-        }
+        # Whole seconds are what is stored and compared, so they are what the caller is told, the first time too.
+        epoch = math.ceil(expires_at.timestamp())
+        item = {"pk": delete_id_digest, "subject_digest": subject_digest, "expires_at": epoch}
         try:
             self._client().put_item(
                 TableName=self._table, Item=to_item(item), ConditionExpression="attribute_not_exists(pk)"
@@ -54,8 +52,7 @@ class DynamoDBDeleteIdStore:
                 TableName=self._table, Key={"pk": {"S": delete_id_digest}}, ConsistentRead=True
             )
             epoch = from_item(known["Item"])["expires_at"] if "Item" in known else 0
-            return datetime.fromtimestamp(epoch, UTC)
-        return expires_at
+        return datetime.fromtimestamp(epoch, UTC)
 
 
 class DynamoDBAcceptanceStore:
