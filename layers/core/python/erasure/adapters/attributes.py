@@ -36,6 +36,8 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
         return [from_attribute(element) for element in value]
     if kind == "M":
         return from_item(value)
+    if kind == "SS":
+        return frozenset(value)
     return value
 
 

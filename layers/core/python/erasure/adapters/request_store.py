@@ -25,6 +25,7 @@ from erasure.errors import UnavailableError
 
 OPEN_SHARDS = 8
 """Open requests are spread over this many index partitions, so that none of them gets hot."""
+_NOT_CLOSED_BY_THIS_JOB = "(attribute_not_exists(closed_jobs) OR NOT contains(closed_jobs, :job))"
 
 
 def request_key(request_id: str) -> Item:
@@ -97,13 +98,17 @@ class DynamoDBRequestStore:
     def start(self, request: ErasureRequest, now: datetime, data_map_version: int) -> bool:
         if request.state == STARTED:
             return True
-        return self._move(
+        if self._move(
             request,
             STARTED,
             required=(REQUESTED,),
             extra="started_at = :now, data_map_version = :version",
             values={":now": format_time(now), ":version": data_map_version},
-        )
+        ):
+            return True
+        # Perhaps another planner was faster, or this is a retry whose first answer got lost.
+        current = self.get(request.request_id)
+        return current is not None and current.state == STARTED
 
     def cancel(self, request_id: str) -> bool:
         request = self.get(request_id)
@@ -172,7 +177,7 @@ class DynamoDBRequestStore:
         *,
         finished: bool,
     ) -> bool:
-        extra = "outcomes = :outcomes, closed_job = :job, attention = :attention"
+        extra = "outcomes = :outcomes, attention = :attention"
         values: dict[str, Any] = {
             ":outcomes": [outcome.to_dict() for outcome in outcomes],
             ":job": job_id,
@@ -188,8 +193,11 @@ class DynamoDBRequestStore:
             extra=extra,
             values=values,
             closes=finished,
-            condition="(attribute_not_exists(closed_job) OR closed_job <> :job)",
+            condition=_NOT_CLOSED_BY_THIS_JOB,
         )
+        # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
+        update["UpdateExpression"] += " ADD closed_jobs :jobs"
+        update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
         put = {
             "TableName": self._audit_table,
             "Item": entry_to_item(entry),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from erasure.domain.audit import next_entry
+from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.outcome import FAILED as OUTCOME_FAILED
 from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes, outcome_of_erasure
 from erasure.domain.plan import FAILED, VERIFIED, Task
@@ -14,6 +14,8 @@ from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
 
 _TRIES = 5
+_CLOSED = "closed:"
+"""Begins the id of the audit event with which a job closes a request; the job's id follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,41 +41,57 @@ def close_job(
     attention: list[float] = []
     for request_id in request_ids:
         own = [task for task in all_tasks if task.request_id == request_id]
-        request = requests.get(request_id)
-        if request is None or request.state != STARTED:
-            continue
-        is_done = _close(request, job_id, own, requests, audit, now)
-        seconds = (now() - request.requested_at).total_seconds()
-        if is_done is not None:
-            (finished if is_done else attention).append(seconds)
+        closed = _close(request_id, job_id, own, requests, audit, now)
+        if closed is not None:
+            request, is_done = closed
+            (finished if is_done else attention).append((now() - request.requested_at).total_seconds())
     return ClosedJob(tuple(finished), tuple(attention))
 
 
 def _close(
-    request: ErasureRequest, job_id: str, tasks: Sequence[Task], requests: RequestStore, audit: AuditLog, now: Clock
-) -> bool | None:
-    """Whether the request is finished; ``None`` if this job had closed it before."""
-    outcomes = merge_outcomes(request.outcomes, [_outcome(task) for task in tasks])
-    # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
-    done = bool(tasks) and is_finished(outcomes)
-    details: dict[str, object] = {"job_id": job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
-    if not tasks:
-        details["reason"] = "no_targets"
+    request_id: str, job_id: str, tasks: Sequence[Task], requests: RequestStore, audit: AuditLog, now: Clock
+) -> tuple[ErasureRequest, bool] | None:
+    """The request and whether it is finished; ``None`` if it is not open or this job had closed it before."""
     for _ in range(_TRIES):
-        entries = audit.entries(request.request_id)
+        # The trail first, then the record: another job closes by writing both, so if the place after this trail is
+        # still free when we write, the record that we add our outcomes to is the latest one.
+        entries = audit.entries(request_id)
+        request = requests.get(request_id)
+        if request is None or request.state != STARTED:
+            return None
+        outcomes = _merged(request, job_id, tasks, entries)
+        # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
+        done = bool(tasks) and is_finished(outcomes)
+        details: dict[str, object] = {"job_id": job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
+        if not tasks:
+            details["reason"] = "no_targets"
         entry = next_entry(
-            request.request_id,
+            request_id,
             entries[-1] if entries else None,
             "finished" if done else "attention",
             now(),
             details,
-            event_id=f"closed:{job_id}",
+            event_id=f"{_CLOSED}{job_id}",
         )
         try:
-            return done if requests.close(request, job_id, outcomes, now(), entry, finished=done) else None
+            return (request, done) if requests.close(request, job_id, outcomes, now(), entry, finished=done) else None
         except UnavailableError:
             continue  # somebody else wrote an audit entry in between: follow that one
     raise UnavailableError("the request could not be closed")
+
+
+def _merged(
+    request: ErasureRequest, job_id: str, tasks: Sequence[Task], entries: Sequence[AuditEntry]
+) -> tuple[TargetOutcome, ...]:
+    own = [_outcome(task) for task in tasks]
+    later = any(entry.event_id.startswith(_CLOSED) and _attempt(entry.event_id) > _attempt(job_id) for entry in entries)
+    # What a later attempt found is newer, although this job ends after it: it must not be painted over.
+    return merge_outcomes(own, request.outcomes) if later else merge_outcomes(request.outcomes, own)
+
+
+def _attempt(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _outcome(task: Task) -> TargetOutcome:
