@@ -84,7 +84,10 @@ class RequestStore(Protocol):
 
 class TaskStore(Protocol):
     def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
-        """Write the job and its tasks. What exists already stays as it is, so planning again resets nothing."""
+        """Write the job and its tasks. What exists already stays as it is, so planning again resets nothing.
+
+        Raises ``UnavailableError`` if the job is pinned to another version of the map by now: plan again.
+        """
 
     def pinned_version(self, job_id: str) -> int | None:
         """The data-map version that the job pinned, if it was planned before."""

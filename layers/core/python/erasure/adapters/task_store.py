@@ -22,6 +22,7 @@ _BATCH = 25
 _WRITE_TRIES = 8
 _WORKED_ON_BY_US = "running = :slice"
 _NOT_WORKED_ON = "attribute_not_exists(running)"
+_SAME_MAP = "data_map_version = :version"
 
 
 def job_key(job_id: str) -> Item:
@@ -89,7 +90,17 @@ class DynamoDBTaskStore:
             "data_map_digest": data_map.digest,
             "task_count": len(tasks),
         }
-        self._client().put_item(TableName=self._table, Item={**job_key(job_id), **to_item(job)})
+        try:
+            self._client().put_item(
+                TableName=self._table,
+                Item={**job_key(job_id), **to_item(job)},
+                ConditionExpression=f"attribute_not_exists(pk) OR {_SAME_MAP}",
+                ExpressionAttributeValues={":version": to_attribute(data_map.version)},
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            raise UnavailableError("the job was planned with another data map at the same moment") from None
         known = {(task.unit, task.number) for task in self.tasks(job_id)}
         missing = [task_to_item(task) for task in tasks if (task.unit, task.number) not in known]
         for start in range(0, len(missing), _BATCH):
