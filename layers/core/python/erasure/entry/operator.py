@@ -24,16 +24,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.aws import Clients
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
 from erasure.adapters.messaging import SQSJobQueue
 from erasure.adapters.request_store import DynamoDBRequestStore
-from erasure.domain.audit import broken_at
+from erasure.domain.audit import AuditEntry, broken_at
 from erasure.domain.data_map import DataMap, parse_data_map
-from erasure.domain.request import OPEN_STATES
+from erasure.domain.request import REQUESTED, STARTED
 from erasure.entry.wiring import utc_now
 from erasure.errors import DataMapError, ErasureError, InvalidInputError, NotFoundError, TransitionError
+
+_RETRIED = "retried:"
 
 _OUTPUTS = {
     "REGISTRY_TABLE": "RegistryTable",
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         for path, rule in error.problems:
             print(f"{path}: {rule}", file=sys.stderr)
         return 1
-    except (ErasureError, OSError) as error:
+    except (ErasureError, OSError, BotoCoreError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -100,6 +104,8 @@ class _Stack:
         if self._outputs is None:
             stacks = self.clients.get("cloudformation").describe_stacks(StackName=self._stack_name)["Stacks"]
             self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        if _OUTPUTS[variable] not in self._outputs:
+            raise NotFoundError(f"the stack has no output {_OUTPUTS[variable]}")
         return self._outputs[_OUTPUTS[variable]]
 
     def dynamodb(self) -> Any:
@@ -124,11 +130,16 @@ def read_data_map(path: Path) -> DataMap:
         for key in keys:
             if keys.count(key) > 1:
                 raise InvalidInputError(f"line {node.start_mark.line + 1}", f"the key {key} stands there twice")
-        return dict(loader.construct_pairs(node, deep=True))
+        try:
+            return dict(loader.construct_pairs(node, deep=True))
+        except TypeError:
+            raise InvalidInputError(f"line {node.start_mark.line + 1}", "a key must be text") from None
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:
-        document = yaml.load(path.read_text(), Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError:
+        raise InvalidInputError("data map", "is not UTF-8 text") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InvalidInputError(f"line {mark.line + 1}" if mark else "data map", "is not valid YAML") from None
@@ -165,13 +176,22 @@ def _retry(options: argparse.Namespace, stack: _Stack) -> None:
     request = DynamoDBRequestStore(stack.dynamodb, stack.name("REQUESTS_TABLE")).get(options.request_id)
     if request is None:
         raise NotFoundError("there is no such erasure request")
-    if request.state not in OPEN_STATES:
+    if request.state not in (REQUESTED, STARTED):
         raise TransitionError(f"the request is {request.state}: there is nothing to try again")
-    planned = sum(1 for entry in stack.audit().entries(request.request_id) if entry.event == "planned")
-    SQSJobQueue(lambda: stack.clients.get("sqs"), stack.name("INTERACTIVE_QUEUE_URL")).send(
-        request.request_id, planned + 1
-    )
-    print(json.dumps({"request_id": request.request_id, "attempt": planned + 1}))
+    queue = SQSJobQueue(lambda: stack.clients.get("sqs"), stack.name("INTERACTIVE_QUEUE_URL"))
+    audit = stack.audit()
+    attempt = _next_attempt(audit.entries(request.request_id))
+    # On record before it is sent: an execution's name is used up by starting it, even if it fails before it plans.
+    audit.append(request.request_id, "retried", utc_now(), {"attempt": attempt}, event_id=f"{_RETRIED}{attempt}")
+    queue.send(request.request_id, attempt)
+    print(json.dumps({"request_id": request.request_id, "attempt": attempt}))
+
+
+def _next_attempt(entries: Sequence[AuditEntry]) -> int:
+    """One more than any attempt so far; the first is the one that confirming sent off."""
+    retried = [int(entry.event_id.removeprefix(_RETRIED)) for entry in entries if entry.event == "retried"]
+    planned = sum(1 for entry in entries if entry.event == "planned")
+    return max([1, planned, *retried]) + 1
 
 
 def _show_audit(options: argparse.Namespace, stack: _Stack) -> None:
