@@ -39,12 +39,19 @@ help:
 
 setup: $(READY)/project $(READY)/emulator $(READY)/npm
 
+# Only other dependencies are a reason to install again: pyproject.toml holds much else. The stamp says which they were.
+DEPENDENCIES = $(PYTHON) -c 'import json, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(json.dumps([project["dependencies"], project["optional-dependencies"]]))'
+
 $(READY)/project: pyproject.toml
 	@mkdir -p $(READY)
-	@test -x $(VENV)/python || $(PYTHON) -m venv .venv >&2
-	@echo "installing the project and its development tools" >&2
-	@$(VENV)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2
-	@touch $@
+	@$(DEPENDENCIES) > $@.wanted
+	@if test -x $(VENV)/python && cmp -s $@.wanted $@; then touch $@; else \
+		echo "installing the project and its development tools" >&2; \
+		{ test -x $(VENV)/python || $(PYTHON) -m venv .venv; } >&2 \
+		&& $(VENV)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2 \
+		&& cp $@.wanted $@; fi
+	@rm -f $@.wanted
 
 # The emulator has an environment of its own: the functions it runs see that environment's packages.
 $(READY)/emulator:

@@ -7,6 +7,9 @@ import os
 from local.daemons import Daemon
 from local.stack import LOCAL, Place
 
+EMULATOR_PYTHON = LOCAL / "emulator-venv" / "bin" / "python"
+"""Also the Python that the functions run on."""
+
 
 def emulator(place: Place) -> Daemon:
     """MiniStack for this port. Everything in it is gone when it stops.
@@ -17,7 +20,7 @@ def emulator(place: Place) -> Daemon:
     return Daemon(
         name="emulator",
         folder=place.folder,
-        command=[str(LOCAL / "emulator-venv" / "bin" / "python"), "-m", "ministack"],
+        command=[str(EMULATOR_PYTHON), "-m", "ministack"],
         environment={
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(place.folder),

@@ -1,7 +1,8 @@
 """The token issuer: a real OpenID Connect provider in a process of its own.
 
-``python -m local.issuer PORT`` serves it. It is PyPI ``oidc-provider-mock`` with one route more: its own
-``PUT /users/<sub>`` cannot take a ``/`` in a subject, ours takes the subject as a query parameter.
+``python -m local.issuer PORT`` serves it. It is PyPI ``oidc-provider-mock`` with two additions: tokens name their
+key (``kid``), as those of real providers do, and there is a ``PUT /subjects?sub=…``, since its own
+``PUT /users/<sub>`` cannot take a ``/`` in a subject.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from local.daemons import Daemon
 from local.stack import ROOT, Place
@@ -41,10 +42,18 @@ def issuer(place: Place) -> Daemon:
 
 
 def application() -> flask.Flask:
-    """The provider with the extra route."""
+    """The provider with the two additions."""
     import flask
     import oidc_provider_mock
+    from oidc_provider_mock import _app as provider
 
+    jwt_config = provider.OpenIDCode.get_jwt_config
+
+    def jwt_config_with_key_id(*arguments: Any, **options: Any) -> dict[str, Any]:
+        config: dict[str, Any] = jwt_config(*arguments, **options)
+        return {**config, "kid": provider.storage.jwk.thumbprint()}
+
+    provider.OpenIDCode.get_jwt_config = jwt_config_with_key_id
     app: flask.Flask = oidc_provider_mock.app()
     set_user = cast(
         "Callable[..., flask.typing.ResponseReturnValue]", app.view_functions["oidc-provider-mock.set_user"]
