@@ -65,7 +65,7 @@ class _Resolver(APIGatewayRestResolver):
         try:
             return self._build_response(self._resolve())
         finally:
-            self.clear_context()
+            self.context.clear()
 
 
 class SubjectApi:
