@@ -72,6 +72,8 @@ class DynamoDBTarget:
 
         ``done``: all that this slice saw is gone; items written meanwhile may remain (``verify`` finds them).
         """
+        if deadline.expired():
+            return SliceResult(0, done=False)
         try:
             plan = self._plan(spec, values, deadline)
         except TargetError as error:

@@ -95,7 +95,7 @@ class Deleter:
             left = answer.again
             if answer.error is not None:
                 if answer.error.code == THROTTLED:
-                    self._pacer.throttled()
+                    self._pacer.throttled(len(answer.again) / BATCH_ITEMS)
                 if answer.error.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
                     return Deleted(erased, all_sent=not left, error=answer.error)
         return Deleted(erased)

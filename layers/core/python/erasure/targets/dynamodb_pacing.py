@@ -11,15 +11,20 @@ from collections.abc import Callable
 
 PARTITION_UNITS_PER_SECOND = 1000.0
 
-_BURST_SECONDS = 0.25
-"""What may be written at once after a rest. A small erasure never waits."""
+_BURST_SECONDS = 0.9
+"""What may be written at once after a rest: a partition allows its units by the second. Small erasures never wait."""
 
-_DECREASE = 0.7
+_DECREASE = 0.3
+"""Share of the rate that is given up when a whole batch is refused; less when less of it is."""
+
 _INCREASE_PER_SECOND = 0.2
 """Of the rate that was too much, so that small and large tables recover equally fast."""
 
 _SETTLE_SECONDS = 0.2
 """Batches in flight are throttled together; they count as one event."""
+
+_PAUSE_SECONDS = 0.05
+"""Silence after a refusal, so that the table has a little to spare again."""
 
 _SLOWEST_UNITS_PER_SECOND = 1.0
 
@@ -56,17 +61,16 @@ class Pacer:
         with self._lock:
             self._tokens += reserved - used
 
-    def throttled(self) -> None:
-        """The table refused writes: slow down, once for all that were on their way together."""
+    def throttled(self, share: float = 1.0) -> None:
+        """The table refused ``share`` of a full batch: slow down, once for all that were on their way together."""
         with self._lock:
             self._refill()
-            now = self._refilled_at
-            if now - self._throttled_at < _SETTLE_SECONDS:
+            self._tokens = min(self._tokens, -self._rate * _PAUSE_SECONDS)
+            if self._refilled_at - self._throttled_at < _SETTLE_SECONDS:
                 return
-            self._throttled_at = now
+            self._throttled_at = self._refilled_at
             self._step = self._rate * _INCREASE_PER_SECOND
-            self._rate = max(_SLOWEST_UNITS_PER_SECOND, self._rate * _DECREASE)
-            self._tokens = min(self._tokens, 0.0)
+            self._rate = max(_SLOWEST_UNITS_PER_SECOND, self._rate * (1 - _DECREASE * share))
 
     def _refill(self) -> None:
         now = self._clock()
