@@ -65,6 +65,7 @@ def architecture() -> str:
     Raises :class:`BuildError` for a name that is unknown.
     """
     name = os.environ.get("ERASURE_ARCH", "aarch64")
+    name = {"arm64": "aarch64", "amd64": "x86_64"}.get(name.lower(), name)
     if name not in ARCHITECTURES:
         raise BuildError(f"ERASURE_ARCH is {name!r}; it must be aarch64 (arm64 on AWS) or x86_64.")
     return name
@@ -222,4 +223,6 @@ def ancestors() -> Iterator[str]:
 if __name__ == "__main__":
     if platform.python_implementation() != "CPython":
         sys.exit("The functions run on CPython; set ERASURE_PYTHON to one.")
+    # SAM shows what make wrote to standard error only, and the compiler reports to standard output.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.exit(main(sys.argv[1:]))

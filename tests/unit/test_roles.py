@@ -1,0 +1,211 @@
+"""What each role of the template may and may not do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import parliament
+import pytest
+
+from tests.unit.translated_template import of_type, resources, statements
+
+PARAMETERS = {"TargetTables": "app-accounts,app-sessions", "TargetBuckets": "app-documents,app-avatars"}
+ROLES: dict[str, Any] = of_type(resources(PARAMETERS), "AWS::IAM::Role")
+FUNCTION_ROLES = sorted(
+    function["Role"].rpartition("/")[2] for function in of_type(resources(PARAMETERS), "AWS::Lambda::Function").values()
+)
+ERASERS = ("EraseDynamodbRole", "EraseS3Role")
+AUDIT = "arn:aws:dynamodb:eu-west-1:123456789012:table/Audit"
+REGISTRY = "arn:aws:dynamodb:eu-west-1:123456789012:table/Registry"
+TARGETS = (
+    "arn:aws:dynamodb:eu-west-1:123456789012:table/app-accounts",
+    "arn:aws:dynamodb:eu-west-1:123456789012:table/app-sessions/index/by-user",
+    "arn:aws:s3:::app-documents",
+    "arn:aws:s3:::app-avatars/acme/ann/1.png",
+)
+OURS = tuple(f"arn:aws:dynamodb:eu-west-1:123456789012:table/{name}" for name in ("DeleteIds", "Requests", "Registry"))
+
+
+def allowed(role: str, resource: str) -> set[str]:
+    """Actions that the role's own policies allow on the resource, conditions left aside."""
+    return {
+        action
+        for statement in statements(ROLES[role])
+        if any(fnmatchcase(resource, pattern) for pattern in statement["Resource"] if pattern != "*")
+        for action in statement["Action"]
+    }
+
+
+def actions(names: Iterable[str], prefix: str) -> set[str]:
+    return {f"{prefix}:{name}" for name in names}
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_every_policy_is_sound(name: str) -> None:
+    """parliament finds no unknown action, no action that does not fit its resource, and nothing malformed."""
+    for policy in ROLES[name].get("Policies", []):
+        analysis = parliament.analyze_policy_string(json.dumps(policy["PolicyDocument"]))
+        assert [str(finding) for finding in analysis.findings] == []
+
+
+def test_parliament_would_object() -> None:
+    """The check above can fail: an action that does not exist is found."""
+    statement = {"Effect": "Allow", "Action": "dynamodb:EraseItem", "Resource": AUDIT}
+    analysis = parliament.analyze_policy_string(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    assert analysis.findings
+
+
+@pytest.mark.parametrize("name", FUNCTION_ROLES)
+def test_functions_name_their_resources(name: str) -> None:
+    """No function's role allows an action, or all actions of a service, on everything."""
+    for statement in statements(ROLES[name]):
+        assert "*" not in statement["Resource"]
+        assert not any("*" in action for action in statement["Action"])
+
+
+def test_only_telemetry_has_no_resource() -> None:
+    """What is allowed on "*" is only what has no ARN: traces, sampling rules and log deliveries."""
+    found = resources(PARAMETERS)
+    policies = [s for role in ROLES.values() for s in statements(role)]
+    for policy in of_type(found, "AWS::IAM::ManagedPolicy").values():
+        policies += statements({"Policies": [policy]})
+    everywhere = {action for s in policies if "*" in s["Resource"] for action in s["Action"]}
+    assert {action.split(":")[0] for action in everywhere} == {"xray", "logs"}
+    assert not {"logs:PutLogEvents", "logs:CreateLogStream", "logs:CreateLogGroup"} & everywhere
+
+
+def test_each_function_has_its_own_role() -> None:
+    """Seven functions, seven roles, none shared."""
+    assert len(FUNCTION_ROLES) == len(set(FUNCTION_ROLES)) == 7
+
+
+@pytest.mark.parametrize("name", FUNCTION_ROLES)
+def test_logs_go_to_the_functions_own_group(name: str) -> None:
+    """A role may write into one log group, its function's."""
+    own = f"arn:aws:logs:eu-west-1:123456789012:log-group:{name.removesuffix('Role')}Logs:*"
+    groups = {r for s in statements(ROLES[name]) for r in s["Resource"] if r.startswith("arn:aws:logs:")}
+    assert groups == {own}
+
+
+@pytest.mark.parametrize("name", sorted(set(ROLES) - {*ERASERS, "VerifyTargetRole"}))
+@pytest.mark.parametrize("target", TARGETS)
+def test_others_cannot_touch_targets(name: str, target: str) -> None:
+    """API, planning, starting and closing functions, and the state machine, have no action on anybody's data."""
+    assert allowed(name, target) == set()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_verifier_only_reads(target: str) -> None:
+    """The verifier cannot write, scan a table or open an object."""
+    reading = actions(["DescribeTable", "Query", "GetItem", "BatchGetItem"], "dynamodb")
+    listing = actions(["ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"], "s3")
+    assert allowed("VerifyTargetRole", target) <= reading | listing
+
+
+def test_verifier_can_see_everything_that_is_erased() -> None:
+    """Whatever an eraser reaches, the verifier can list or query: tables, indexes, versions and uploads."""
+    table, index, bucket, _object = TARGETS
+    assert allowed("VerifyTargetRole", table) >= actions(["DescribeTable", "Query", "GetItem"], "dynamodb")
+    assert allowed("VerifyTargetRole", index) == {"dynamodb:Query"}
+    assert allowed("VerifyTargetRole", bucket) >= actions(["ListBucketVersions", "ListBucketMultipartUploads"], "s3")
+
+
+def test_erasers_reach_exactly_the_lists() -> None:
+    """The erasers' ARNs are those of the template's lists, for tables, their indexes, buckets and objects."""
+    table_arns = {r for s in statements(ROLES["EraseDynamodbRole"]) for r in s["Resource"] if "/app-" in r}
+    bucket_arns = {r for s in statements(ROLES["EraseS3Role"]) for r in s["Resource"] if ":::" in r}
+    names = ("app-accounts", "app-sessions")
+    tables = {f"arn:*:dynamodb:*:*:table/{name}{tail}" for name in names for tail in ("", "/index/*")}
+    assert table_arns == tables
+    names = ("app-documents", "app-avatars")
+    assert bucket_arns == {f"arn:*:s3:::{name}{tail}" for name in names for tail in ("", "/*")}
+
+
+@pytest.mark.parametrize("name", [*ERASERS, "VerifyTargetRole"])
+def test_wildcard_arns_are_pinned_to_the_account(name: str) -> None:
+    """Where partition, region or account is a wildcard, a condition pins the stack's own."""
+    for statement in statements(ROLES[name]):
+        if any(resource.startswith("arn:*:") for resource in statement["Resource"]):
+            expected = {"aws:ResourceAccount": "123456789012"}
+            if any(":dynamodb:" in resource for resource in statement["Resource"]):
+                expected["aws:RequestedRegion"] = "eu-west-1"
+            assert statement["Condition"] == {"StringEquals": expected}
+
+
+def test_an_eraser_has_one_kind() -> None:
+    """The eraser of tables cannot touch buckets, nor the eraser of buckets tables."""
+    assert allowed("EraseDynamodbRole", TARGETS[2]) == allowed("EraseDynamodbRole", TARGETS[3]) == set()
+    assert allowed("EraseS3Role", TARGETS[0]) == allowed("EraseS3Role", TARGETS[1]) == set()
+
+
+def test_erasers_do_not_read_what_they_delete() -> None:
+    """No object is ever opened, and no table scanned."""
+    everything = {action for role in ROLES.values() for s in statements(role) for action in s["Action"]}
+    assert not {"s3:GetObject", "s3:GetObjectVersion", "dynamodb:Scan", "dynamodb:PartiQLSelect"} & everything
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_audit_is_append_only(name: str) -> None:
+    """No role can change or remove an audit entry, one by one or in a batch."""
+    assert allowed(name, AUDIT) <= actions(["PutItem", "Query"], "dynamodb")
+
+
+@pytest.mark.parametrize("name", ERASERS)
+def test_erasers_cannot_read_registry_or_audit(name: str) -> None:
+    """Erasers know the requests table and their targets, nothing else of the service."""
+    assert allowed(name, REGISTRY) == allowed(name, AUDIT) == allowed(name, OURS[0]) == set()
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_service_records_are_never_deleted(name: str) -> None:
+    """No role may delete an item of the service's own tables; expiry does that."""
+    for table in OURS:
+        assert not {"dynamodb:DeleteItem", "dynamodb:PartiQLDelete"} & allowed(name, table)
+
+
+def test_api_writes_only_idempotency_records() -> None:
+    """Of the registry, the API function can write idempotency records only, and read those and the data map."""
+    keys = {
+        action: set(statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
+        for statement in statements(ROLES["SubjectApiRole"])
+        if REGISTRY in statement["Resource"]
+        for action in statement["Action"]
+    }
+    assert keys == {"dynamodb:PutItem": {"IDEMPOTENCY#*"}, "dynamodb:GetItem": {"IDEMPOTENCY#*", "DATA_MAP"}}
+
+
+def test_state_machine_calls_only_its_functions() -> None:
+    """The workflow may invoke the five functions of a job, not the API and not itself."""
+    invoked = {
+        resource.rpartition(":")[2]
+        for statement in statements(ROLES["ErasureJobRole"])
+        if "lambda:InvokeFunction" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert invoked == {"PlanJob", "EraseDynamodb", "EraseS3", "VerifyTarget", "CloseJob"}
+
+
+def test_only_start_jobs_starts() -> None:
+    """One role may start executions, of the one state machine."""
+    may_start = {
+        (name, resource)
+        for name, role in ROLES.items()
+        for statement in statements(role)
+        if "states:StartExecution" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert may_start == {("StartJobsRole", "arn:aws:states:eu-west-1:123456789012:stateMachine:ErasureJob")}
+
+
+def test_only_the_api_reads_the_digest_key() -> None:
+    """The HMAC key of the subject digests is readable by the API function alone."""
+    readers = {
+        name
+        for name, role in ROLES.items()
+        for statement in statements(role)
+        if "secretsmanager:GetSecretValue" in statement["Action"]
+    }
+    assert readers == {"SubjectApiRole"}

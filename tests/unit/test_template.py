@@ -1,0 +1,310 @@
+"""The template: what is deployed, and that one template is right on AWS and on the emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.translated_template import ROOT, of_type, resources, source
+
+AWS = resources()
+LOCAL = resources({"IsLocal": "true"})
+FUNCTIONS: dict[str, Any] = of_type(AWS, "AWS::Lambda::Function")
+COMMON = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL", "POWERTOOLS_METRICS_NAMESPACE"}
+
+
+def variables(function: str) -> dict[str, str]:
+    found: dict[str, str] = FUNCTIONS[function]["Environment"]["Variables"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("cfn-lint", "template.yaml"), ("sam", "validate", "--lint", "--template", "template.yaml")],
+    ids=lambda command: command[0],
+)
+def test_linters_are_content(command: tuple[str, ...]) -> None:
+    """cfn-lint and `sam validate --lint` have nothing to say."""
+    environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
+    program = str(Path(sys.executable).with_name(command[0]))
+    done = subprocess.run(
+        [program, *command[1:]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_default_runtime_is_python313_on_arm64() -> None:
+    """Without parameters everything is Python 3.13 on arm64, like the build's own defaults."""
+    assert {(f["Runtime"], *f["Architectures"]) for f in FUNCTIONS.values()} == {("python3.13", "arm64")}
+    build = (ROOT / "build.mk").read_text(encoding="utf-8")
+    assert "ERASURE_PYTHON ?= python3.13\n" in build
+    assert "ERASURE_ARCH ?= aarch64\n" in build
+
+
+def test_every_built_resource_has_its_make_target() -> None:
+    """Each function and layer is built by make, so that no artefact can be without bytecode."""
+    build = (ROOT / "build.mk").read_text(encoding="utf-8")
+    built = {
+        name: resource["Metadata"]
+        for name, resource in source()["Resources"].items()
+        if resource["Type"] in {"AWS::Serverless::Function", "AWS::Serverless::LayerVersion"}
+    }
+    assert len(built) == 9
+    for name, metadata in built.items():
+        assert metadata == {"BuildMethod": "makefile", "ContextPath": ".", "WorkingDirectory": "."}
+        assert f"\nbuild-{name}:\n" in build
+    assert re.search(r"^include build\.mk$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_routes_are_the_documented_ones() -> None:
+    """Every route is explicit, under both prefixes, and nothing answers to ANY."""
+    (api,) = of_type(AWS, "AWS::ApiGateway::RestApi").values()
+    own = {
+        ("DELETE", "/users/current"),
+        ("POST", "/users/current/confirm-delete"),
+        ("GET", "/users/current/erasure-requests/{request_id}"),
+    }
+    expected = {*own, *((method, f"/api/v1{path}") for method, path in own), ("GET", "/rpc/meta"), ("GET", "/health")}
+    assert {(method.upper(), path) for path, item in api["Body"]["paths"].items() for method in item} == expected
+
+
+@pytest.mark.parametrize("place", ["aws", "local"])
+def test_gateway_errors_have_code_and_message(place: str) -> None:
+    """Each error of API Gateway itself has an integer code, its status, and a lower-case message."""
+    answers = gateway_responses(place)
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED", "WAF_FILTERED", "INTEGRATION_TIMEOUT"} <= set(answers)
+    assert len(answers) == 21
+    for status, parameters, template in answers.values():
+        body = json.loads(template)
+        assert set(body) == {"code", "message"}
+        assert isinstance(body["code"], int)
+        assert str(body["code"]) == status
+        assert parameters["gatewayresponse.header.X-Request-Id"] == "context.requestId"
+    assert answers["MISSING_AUTHENTICATION_TOKEN"][0] == "404"
+    assert {name for name, (status, *_rest) in answers.items() if status == "429"} == {"THROTTLED", "QUOTA_EXCEEDED"}
+    for name in ("THROTTLED", "QUOTA_EXCEEDED"):
+        assert int(answers[name][1]["gatewayresponse.header.Retry-After"].strip("'")) > 0
+
+
+def gateway_responses(place: str) -> dict[str, tuple[str, dict[str, str], str]]:
+    """Status, headers and body by response type: of the API's body on AWS, of the resources on the emulator."""
+    if place == "aws":
+        (api,) = of_type(AWS, "AWS::ApiGateway::RestApi").values()
+        found = api["Body"]["x-amazon-apigateway-gateway-responses"]
+        return {
+            name: (
+                str(answer["statusCode"]),
+                answer["responseParameters"],
+                answer["responseTemplates"]["application/json"],
+            )
+            for name, answer in found.items()
+        }
+    return {
+        answer["ResponseType"]: (
+            answer["StatusCode"],
+            answer["ResponseParameters"],
+            answer["ResponseTemplates"]["application/json"],
+        )
+        for answer in of_type(LOCAL, "AWS::ApiGateway::GatewayResponse").values()
+    }
+
+
+def test_gateway_errors_are_the_same_everywhere() -> None:
+    """The emulator's copy of the gateway responses says what the API's body says, and exists only there."""
+    assert gateway_responses("aws") == gateway_responses("local")
+    assert of_type(AWS, "AWS::ApiGateway::GatewayResponse") == {}
+
+
+def test_gateway_errors_precede_the_emulators_deployment() -> None:
+    """The emulator creates by name and a deployment copies what exists: these names must come first."""
+    names = of_type(LOCAL, "AWS::ApiGateway::GatewayResponse")
+    (deployment,) = of_type(LOCAL, "AWS::ApiGateway::Deployment")
+    assert max(names) < deployment
+
+
+def test_stage_throttles_traces_and_logs_nothing_personal() -> None:
+    """Throttling and tracing are on; an access log line has no path, address, agent or token."""
+    (stage,) = of_type(AWS, "AWS::ApiGateway::Stage").values()
+    (settings,) = stage["MethodSettings"]
+    assert stage["TracingEnabled"] is True
+    assert settings["ThrottlingRateLimit"] == 100
+    assert settings["ThrottlingBurstLimit"] == 200
+    assert settings["DataTraceEnabled"] is False
+    named = set(re.findall(r"\$context\.([A-Za-z.]+)", stage["AccessLogSetting"]["Format"]))
+    assert named == {
+        *("requestId", "requestTimeEpoch", "httpMethod", "resourcePath", "status"),
+        *("responseLength", "responseLatency", "error.responseType"),
+    }
+    json.loads(re.sub(r"\s*\n\s*", "", stage["AccessLogSetting"]["Format"]))
+
+
+def test_records_outlive_the_stack() -> None:
+    """Requests, registry, audit, control bucket and digest key are retained; on AWS tables resist deletion."""
+    for name in ("Requests", "Registry", "Audit", "ControlBucket", "DigestKey"):
+        assert (AWS[name]["DeletionPolicy"], AWS[name]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    for name, table in of_type(AWS, "AWS::DynamoDB::Table").items():
+        assert table["DeletionProtectionEnabled"] is True
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+        has_recovery = table.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
+        assert has_recovery is (name != "DeleteIds")
+    assert all(t["DeletionProtectionEnabled"] is False for t in of_type(LOCAL, "AWS::DynamoDB::Table").values())
+
+
+def test_only_short_lived_items_expire() -> None:
+    """Delete ids and registry records may expire by themselves; requests and audit entries never."""
+    tables = of_type(AWS, "AWS::DynamoDB::Table")
+    expiring = {name for name, table in tables.items() if "TimeToLiveSpecification" in table}
+    assert expiring == {"DeleteIds", "Registry"}
+    for name in expiring:
+        assert tables[name]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_requests_indexes_hold_keys_only() -> None:
+    """The three indexes are there and copy nothing but keys: the subject's id stands in one place."""
+    indexes = of_type(AWS, "AWS::DynamoDB::Table")["Requests"]["GlobalSecondaryIndexes"]
+    found = {i["IndexName"]: [key["AttributeName"] for key in i["KeySchema"]] for i in indexes}
+    assert found == {
+        "by-tenant-state": ["tenant_state", "requested_at"],
+        "open-by-due": ["open_shard", "due_at"],
+        "by-subject": ["subject_digest", "requested_at"],
+    }
+    assert {i["Projection"]["ProjectionType"] for i in indexes} == {"KEYS_ONLY"}
+
+
+def test_control_bucket_is_closed() -> None:
+    """Private, encrypted, versioned, TLS only; manifests expire."""
+    bucket = of_type(AWS, "AWS::S3::Bucket")["ControlBucket"]
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    rules = {rule.get("Prefix"): rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["manifests/"]["ExpirationInDays"] == 7
+    (policy,) = of_type(AWS, "AWS::S3::BucketPolicy").values()
+    assert_denies_plain_http(policy["PolicyDocument"]["Statement"])
+
+
+def assert_denies_plain_http(found: list[dict[str, Any]]) -> None:
+    (statement,) = found
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_lane_delivers_at_least_once_and_keeps_what_fails() -> None:
+    """The queue waits six timeouts before it redelivers, gives up after five, and keeps dead letters 14 days."""
+    queues = of_type(AWS, "AWS::SQS::Queue")
+    assert queues["InteractiveQueue"]["VisibilityTimeout"] >= 6 * FUNCTIONS["StartJobs"]["Timeout"]
+    assert queues["InteractiveQueue"]["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queues["DeadLetterQueue"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
+    (policy,) = of_type(AWS, "AWS::SQS::QueuePolicy").values()
+    assert_denies_plain_http(policy["PolicyDocument"]["Statement"])
+
+
+def test_start_jobs_reports_partial_batches() -> None:
+    """One bad message does not bring back the other nine, and nobody waits for a batch to fill."""
+    (mapping,) = of_type(AWS, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BatchSize"] == 10
+    assert not mapping.get("MaximumBatchingWindowInSeconds")
+
+
+def test_api_function_ends_before_the_gateway_does() -> None:
+    """API Gateway waits 29 seconds; the confirmation's longest wait and its answer fit in."""
+    assert FUNCTIONS["SubjectApi"]["Timeout"] <= 29
+    assert source()["Parameters"]["ConfirmWaitSeconds"]["MaxValue"] <= 25
+
+
+def test_environment_is_as_documented() -> None:
+    """Each function gets the variables that docs/architecture.md gives it, and no others."""
+    documented = documented_variables()
+    for name, directory in DIRECTORIES.items():
+        assert set(variables(name)) == COMMON | {v for v, readers in documented.items() if directory in readers}, name
+
+
+DIRECTORIES = {
+    "SubjectApi": "subject_api",
+    "StartJobs": "start_jobs",
+    "PlanJob": "plan_job",
+    "EraseDynamodb": "erase_dynamodb",
+    "EraseS3": "erase_s3",
+    "VerifyTarget": "verify_target",
+    "CloseJob": "close_job",
+}
+
+
+def documented_variables() -> dict[str, set[str]]:
+    """Readers by variable, from the table of the architecture page."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    everyone = set(DIRECTORIES.values())
+    found: dict[str, set[str]] = {}
+    for names, who in re.findall(r"^\| (`[A-Z0-9_`,() a-z:]+) \| ([^|]+) \|", page, re.MULTILINE):
+        readers = {"erase_dynamodb", "erase_s3"} if "erase_*" in who else set()
+        readers |= everyone & set(re.split(r"[,\s]+", who))
+        if who.startswith("all but "):
+            readers = everyone - {who.removeprefix("all but ").strip()}
+        elif who == "all":
+            readers = everyone
+        for name in re.findall(r"`([A-Z0-9_]+)`", names):
+            found[name] = readers
+    return found
+
+
+def test_functions_log_into_groups_that_expire() -> None:
+    """Every function writes to a log group of the template, and every log group has a retention."""
+    groups = of_type(AWS, "AWS::Logs::LogGroup")
+    assert {f["LoggingConfig"]["LogGroup"] for f in FUNCTIONS.values()} <= set(groups)
+    assert all(group["RetentionInDays"] == 30 for group in groups.values())
+    assert len(groups) == len(FUNCTIONS) + 2
+
+
+def test_everything_that_can_fail_has_an_alarm() -> None:
+    """Dead letters, waiting messages, failed, timed out and aborted jobs, each function's errors, the API's 5xx."""
+    alarms = of_type(resources({"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:ops"}), "AWS::CloudWatch::Alarm")
+    watched = {(alarm["Namespace"], alarm["MetricName"]) for alarm in alarms.values()}
+    assert watched == {
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        ("AWS/States", "ExecutionsFailed"),
+        ("AWS/States", "ExecutionsTimedOut"),
+        ("AWS/States", "ExecutionsAborted"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/ApiGateway", "5XXError"),
+    }
+    errors = [alarm for alarm in alarms.values() if alarm["MetricName"] == "Errors"]
+    assert {dimension["Value"] for alarm in errors for dimension in alarm["Dimensions"]} == set(FUNCTIONS)
+    assert all(alarm["AlarmActions"] == ["arn:aws:sns:eu-west-1:123456789012:ops"] for alarm in alarms.values())
+    assert not any("AlarmActions" in alarm for alarm in of_type(AWS, "AWS::CloudWatch::Alarm").values())
+
+
+def test_lists_of_targets_take_no_wildcards() -> None:
+    """A `*` in the parameters would widen what may be erased: the patterns refuse it."""
+    parameters = source()["Parameters"]
+    for name, fine in (("TargetTables", "App_users-1.eu"), ("TargetBuckets", "app-users.eu")):
+        pattern = parameters[name]["AllowedPattern"]
+        assert re.fullmatch(pattern, fine)
+        for bad in ("*", "app-*", "a?c", "app/index", "${x}", "", "arn:aws:s3:::x"):
+            assert not re.fullmatch(pattern, bad), bad
+
+
+def test_nothing_local_reaches_aws() -> None:
+    """The emulator's domain and mapping exist locally only; the account's settings on AWS only."""
+    assert {name for name in LOCAL if name not in AWS and not name.startswith("Answer")} == {
+        "LocalDomain",
+        "LocalMapping",
+    }
+    assert set(AWS) - set(LOCAL) == {"ApiGatewayAccount", "ApiGatewayRole", "ControlBucketPolicy", "QueuePolicy"}
+
+
+def test_web_acl_is_optional() -> None:
+    """A web ACL is associated when one is given."""
+    arn = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/x/1"
+    assert "WebAclAssociation" not in AWS
+    assert resources({"WebAclArn": arn})["WebAclAssociation"]["Properties"]["WebACLArn"] == arn
