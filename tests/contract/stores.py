@@ -1,0 +1,175 @@
+"""The stores behind ``erasure.ports``, on the fakes and on three DynamoDB engines, for one suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
+from erasure.adapters.audit_log import DynamoDBAuditLog
+from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.request_store import DynamoDBRequestStore, request_key
+from erasure.adapters.task_store import DynamoDBTaskStore
+from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.data_map import parse_data_map
+from erasure.domain.identifiers import new_request_id
+from erasure.domain.request import OPEN_STATES, ErasureRequest
+from erasure.domain.subject import Subject, subject_digest
+from erasure.domain.times import due_at, purged_by
+from erasure.ports import IdempotencyRecord
+from tests import fakes
+
+if TYPE_CHECKING:
+    from tests.contract.dynamodb_engines import Engine
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+LIFETIME = timedelta(seconds=300)
+KEY = b"a key of the tests"
+
+INDEXES = {
+    "by-tenant-state": ("tenant_state", "requested_at"),
+    "open-by-due": ("open_shard", "due_at"),
+    "by-subject": ("subject_digest", "requested_at"),
+}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """All stores on one engine. ``force_state`` sets a request's state behind the store's back."""
+
+    requests: Any
+    tasks: Any
+    delete_ids: Any
+    acceptance: Any
+    data_maps: Any
+    audit: Any
+    force_state: Callable[[str, str], None]
+    open_request_ids: Callable[[], set[str]]
+
+    def accepted(self, request: ErasureRequest) -> ErasureRequest:
+        """The request, accepted with a delete id of its own."""
+        digest = f"digest-{request.request_id}"
+        self.delete_ids.put(digest, request.subject_digest, NOW + LIFETIME)
+        self.acceptance.accept(digest, request, first_entry(request), NOW, None)
+        return request
+
+    def started(self) -> ErasureRequest:
+        request = self.accepted(a_request())
+        assert self.requests.start(request, NOW, 1)
+        return replace(request, state="started")
+
+
+def a_request(tenant_id: str = "acme", user_id: str = "ann") -> ErasureRequest:
+    subject = Subject(tenant_id, user_id)
+    return ErasureRequest(
+        request_id=new_request_id(),
+        subject=subject,
+        subject_digest=subject_digest(KEY, subject),
+        family="h2o",
+        requested_at=NOW.replace(microsecond=NOW.microsecond // 1000 * 1000),
+        due_at=due_at(NOW, 72),
+        purged_by=purged_by(NOW, 90),
+    )
+
+
+def first_entry(request: ErasureRequest) -> AuditEntry:
+    return next_entry(request.request_id, None, "requested", NOW, {"subject_digest": request.subject_digest})
+
+
+def a_record(request: ErasureRequest, key_digest: str = "key", body_digest: str = "body") -> IdempotencyRecord:
+    return IdempotencyRecord(key_digest, body_digest, request.request_id, NOW + timedelta(hours=24))
+
+
+def a_data_map(*names: str) -> Any:
+    targets = [
+        {"name": name, "category": "content", "s3": {"bucket": "files", "prefix": f"{name}/{{tenant_id}}/{{user_id}}/"}}
+        for name in names
+    ]
+    return parse_data_map({"version": 1, "targets": targets})
+
+
+def make_fakes() -> Stores:
+    audit = fakes.FakeAuditLog()
+    requests = fakes.FakeRequestStore(audit)
+    delete_ids = fakes.FakeDeleteIdStore()
+
+    def force_state(request_id: str, state: str) -> None:
+        requests.records[request_id] = replace(requests.records[request_id], state=state)
+
+    return Stores(
+        requests=requests,
+        tasks=fakes.FakeTaskStore(),
+        delete_ids=delete_ids,
+        acceptance=fakes.FakeAcceptanceStore(delete_ids, requests, audit),
+        data_maps=fakes.FakeDataMapStore(),
+        audit=audit,
+        force_state=force_state,
+        open_request_ids=lambda: {key for key, record in requests.records.items() if record.state in OPEN_STATES},
+    )
+
+
+def make_stores(engine: Engine, client: Any = None) -> Stores:
+    """The stores on tables of their own. ``client``: one to use instead of the engine's."""
+    requests_table = engine.create_table(("pk", "sk"), indexes=INDEXES)
+    audit_table, registry_table = engine.create_table(("pk", "sk")), engine.create_table(("pk", "sk"))
+    delete_ids_table = engine.create_table(("pk",))
+
+    def get() -> Any:
+        return client or engine.client
+
+    def force_state(request_id: str, state: str) -> None:
+        engine.client.update_item(
+            TableName=requests_table,
+            Key=request_key(request_id),
+            UpdateExpression="SET #state = :state",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":state": {"S": state}},
+        )
+
+    def open_request_ids() -> set[str]:
+        items = engine.client.scan(TableName=requests_table, IndexName="open-by-due")["Items"]
+        return {item["pk"]["S"].removeprefix("REQUEST#") for item in items}
+
+    return Stores(
+        requests=DynamoDBRequestStore(get, requests_table, audit_table),
+        tasks=DynamoDBTaskStore(get, requests_table),
+        delete_ids=DynamoDBDeleteIdStore(get, delete_ids_table),
+        acceptance=DynamoDBAcceptanceStore(
+            get,
+            delete_ids_table=delete_ids_table,
+            requests_table=requests_table,
+            audit_table=audit_table,
+            registry_table=registry_table,
+        ),
+        data_maps=DynamoDBDataMapStore(get, registry_table),
+        audit=DynamoDBAuditLog(get, audit_table),
+        force_state=force_state,
+        open_request_ids=open_request_ids,
+    )
+
+
+ENGINES = [
+    pytest.param("ministack", marks=pytest.mark.engine),
+    pytest.param("dynamodb_local", marks=pytest.mark.engine),
+]
+
+
+def stores_on(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    """The stores on the engine that the fixture's parameter names."""
+    if request.param == "fakes":
+        yield make_fakes()
+        return
+    if request.param == "moto":
+        yield make_stores(request.getfixturevalue("moto_dynamodb"))
+        return
+    from tests.contract.dynamodb_engines import Engine, make_client  # a plugin: pytest is to import it first
+
+    endpoint = request.getfixturevalue(f"{request.param}_endpoint")
+    engine = Engine(request.param, make_client(endpoint), "batch")
+    yield make_stores(engine)
+    for table in engine.tables:
+        engine.client.delete_table(TableName=table)
