@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from erasure.domain.data_map import DataMap, parse_data_map
@@ -216,7 +216,7 @@ def test_no_map_without_the_subject_is_accepted() -> None:
 VALUES = st.text(alphabet="ab/#-", min_size=1, max_size=3)
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much], max_examples=400)
+@settings(max_examples=400)
 @given(st.data(), VALUES, VALUES, VALUES, VALUES)
 def test_accepted_targets_never_reach_a_neighbour(data: st.DataObject, t1: str, u1: str, t2: str, u2: str) -> None:
     """What an accepted target matches for one subject, it does not match for another one.
@@ -230,9 +230,8 @@ def test_accepted_targets_never_reach_a_neighbour(data: st.DataObject, t1: str, 
     assume(u1 != u2 or (names_tenant and t1 != t2))
     one = exact_and_prefixes(spec, {"tenant_id": t1, "user_id": u1})
     other = exact_and_prefixes(spec, {"tenant_id": t2, "user_id": u2})
-    assume(one is not None and other is not None)
-    assert one is not None
-    assert other is not None
+    if one is None or other is None:
+        return  # refused, and so out of anybody's reach
     reaches = all(text == theirs for text, theirs in zip(one[0], other[0], strict=True)) and all(
         theirs.startswith(text) for text, theirs in zip(one[1], other[1], strict=True)
     )

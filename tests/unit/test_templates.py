@@ -90,10 +90,7 @@ def test_no_prefix_reaches_a_neighbour(template: Template, one: dict[str, str], 
     """A subject's rendered prefix never begins another one's."""
     assume(one != other)
     first, second = rendered(template, one), rendered(template, other)
-    assume(first is not None and second is not None)
-    assert first is not None
-    assert second is not None
-    assert not second.startswith(first)
+    assert first is None or second is None or not second.startswith(first)
 
 
 @given(VALUES)
