@@ -16,6 +16,7 @@ export SUBJECT := $(value SUBJECT)
 export TENANT := $(value TENANT)
 export PORT
 
+MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup up down reset token seed demo test bench lint data-map
 

@@ -76,7 +76,7 @@ def demo(place: Place) -> int:
     erasure = _erase(stack, person, view, totals)
     view.step(f"The outcome, target by target: the request is {erasure.state}")
     view.outcomes(erasure.outcomes, totals)
-    view.say(f"{states_text(erasure.job)}  [dim]{erasure.job.transitions} states, {erasure.seconds:.1f} s[/]")
+    view.say(f"state machine: {states_text(erasure.job)}  [dim]{erasure.seconds:.1f} s from the confirmation[/]")
 
     view.step("Reading everything again")
     with view.working("reading everything, as an independent reader"):
@@ -138,12 +138,13 @@ def _erase(stack: Stack, person: Person, view: DemoView, totals: Mapping[str, in
         if first.status_code != httpx.codes.OK:
             raise LocalError(f"DELETE /users/current was answered with {first.status_code}: {first.text}")
         delete_id = first.json()["delete_id"]
-        view.call("DELETE /users/current", f'200 {{"delete_id": "{delete_id[:12]}…"}}')
+        view.request("DELETE /users/current")
+        view.answer(f'200 {{"delete_id": "{delete_id[:12]}…"}}')
         began = time.monotonic()
         confirmation = pool.submit(
             http.post, "/users/current/confirm-delete", params={"timeout": 300}, json={"delete_id": delete_id}
         )
-        view.say(f'[bold cyan]→[/] POST /users/current/confirm-delete?timeout=300 {{"delete_id": "{delete_id[:12]}…"}}')
+        view.request(f'POST /users/current/confirm-delete?timeout=300 {{"delete_id": "{delete_id[:12]}…"}}')
         with view.fan_out(totals) as show:
             answer = _watch(confirmation, watcher, show)
             request_id = answer.headers.get("x-erasure-request-id", "")
@@ -152,8 +153,8 @@ def _erase(stack: Stack, person: Person, view: DemoView, totals: Mapping[str, in
             seconds = time.monotonic() - began
             job = watcher.look()
             show(job)
-    body = f" {answer.text}" if answer.text else ", no body: everything is erased and verified"
-    view.say(f"[bold green]←[/] {answer.status_code}{body}")
+    done = answer.status_code == httpx.codes.NO_CONTENT
+    view.answer(f"{answer.status_code} " + ("no content: everything is erased and verified" if done else answer.text))
     if not request_id:
         raise LocalError(f"the confirmation was answered with {answer.status_code} and no request id: {answer.text}")
     request = watcher.request(request_id)
@@ -176,7 +177,7 @@ def _watch_until_settled(http: httpx.Client, request_id: str, watcher: JobWatche
         answer = http.get(f"/users/current/erasure-requests/{request_id}")
         answer.raise_for_status()
         status = answer.json()
-        if status["state"] == "finished" or status["attention"]:
+        if status["state"] == "finished" or status["attention"] or watcher.has_failed():
             return
         time.sleep(2 * _LOOK_SECONDS)
 

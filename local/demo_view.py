@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -110,25 +111,27 @@ class DemoView:
         table = _table("target", "where", "category")
         for column in ("items", "versions", "markers", "uploads"):
             table.add_column(column, justify="right")
-        table.add_column("self-deletion")
+        table.add_column("by this call")
         for row in rows:
             numbers = [row.found[kind] for kind in ("item", "version", "delete marker", "upload")]
-            fate = "[bold red]erases it[/]" if row.erased_now else "[dim]keeps it[/]"
+            fate = "[bold red]erased[/]" if row.erased_now else "kept"
             style = "" if row.erased_now else "dim"
             cells = [f"{number:,}" if number else "[dim]·[/]" for number in numbers]
             table.add_row(row.name, row.place, row.category, *cells, fate, style=style)
         self.console.print(f"  Of [bold]{escape(str(person))}[/] there is:")
         self.console.print(table)
 
-    def call(self, request: str, answer: str) -> None:
-        self.say(f"[bold cyan]→[/] {escape(request)}")
-        self.say(f"[bold green]←[/] {escape(answer)}")
+    def request(self, text: str) -> None:
+        self.say(f"[bold cyan]→[/] {escape(text)}")
+
+    def answer(self, text: str) -> None:
+        self.say(f"[bold green]←[/] {escape(text)}")
 
     @contextmanager
     def fan_out(self, totals: Mapping[str, int]) -> Iterator[Callable[[JobView], None]]:
         """A bar for each target of the job; the callable takes the job as it is now."""
         progress = Progress(
-            TextColumn("   {task.description:<16}"),
+            TextColumn(" {task.description:<15}"),
             BarColumn(36),
             TextColumn("{task.completed:>6,.0f} of {task.total:,.0f}"),
             TextColumn("{task.fields[status]}"),
@@ -146,11 +149,10 @@ class DemoView:
 
         bars = {name: progress.add_task(name, total=total, status="[dim]waiting[/]") for name, total in totals.items()}
         steps = path.add_task("queued", total=None)
-        from rich.console import Group
-        from rich.live import Live
-
         with Live(Group(path, progress), console=self.console, refresh_per_second=8):
             yield show
+        if not self.console.is_terminal:
+            self.console.print()  # there, a live display ends without the end of its line
 
     def outcomes(self, outcomes: Sequence[Mapping[str, Any]], found: Mapping[str, int]) -> None:
         table = _table("target", "outcome")
@@ -206,5 +208,5 @@ def states_text(job: JobView) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=True, padding=(0, 1))
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     return table

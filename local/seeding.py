@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from local.sample import BUCKETS, INDEXES, TABLES, Item, StoredObject, items, objects, people
+from local.sample import BUCKETS, INDEXES, TABLES, Item, Person, StoredObject, items, objects, people
 from local.stack import LocalError, Stack
 
 if TYPE_CHECKING:
@@ -58,18 +58,23 @@ class _KeyState:
     uploads: list[str] = field(default_factory=list)
 
 
-def seed(stack: Stack, progress: Progress | None = None) -> Seeded:
-    """Create the sample's tables and buckets where they are missing, and fill them as planned."""
+def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Person] | None = None) -> Seeded:
+    """Create the sample's tables and buckets where they are missing, and fill them as planned.
+
+    ``of``: only the data of these people (default: everybody's). Raises :class:`LocalError`.
+    """
     began = time.monotonic()
     tell = progress or (lambda _what, _done, _all: None)
     dynamodb, s3 = stack.client("dynamodb"), stack.client("s3")
-    planned_items, planned_objects = list(items()), list(objects())
+    who = frozenset(people() if of is None else of)
+    planned_items = [item for item in items() if item.owner in who]
+    planned_objects = [stored for stored in objects() if stored.owner in who]
     _create_tables(dynamodb)
     _create_buckets(s3)
     _write_items(dynamodb, planned_items, tell)
     _write_objects(s3, planned_objects, tell)
     versions = sum(len(stored.versions) for stored in planned_objects)
-    return Seeded(len(people()), len(planned_items), len(planned_objects), versions, time.monotonic() - began)
+    return Seeded(len(who), len(planned_items), len(planned_objects), versions, time.monotonic() - began)
 
 
 def _create_tables(dynamodb: DynamoDBClient) -> None:

@@ -27,10 +27,6 @@ class JobView:
     states: Mapping[str, int] = field(default_factory=dict)
     tasks: tuple[TaskView, ...] = ()
 
-    @property
-    def transitions(self) -> int:
-        return sum(self.states.values())
-
 
 class JobWatcher:
     """Finds the execution that begins after this object was made, and looks at it from the outside."""
@@ -56,6 +52,13 @@ class JobWatcher:
         if job_id is None or self._execution is None:
             return JobView()
         return JobView(self._states(self._execution[1]), self._tasks(job_id))
+
+    def has_failed(self) -> bool:
+        """Whether the execution has ended without closing the job: waiting longer is of no use."""
+        if self.job_id is None or self._execution is None:
+            return False
+        status = self._stepfunctions.describe_execution(executionArn=self._execution[1])["status"]
+        return status not in {"RUNNING", "SUCCEEDED"}
 
     def request(self, request_id: str) -> dict[str, Any]:
         """The request's ``state``, ``attention`` and ``outcomes``.
