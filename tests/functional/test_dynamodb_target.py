@@ -219,6 +219,16 @@ def test_what_cannot_pass_is_an_error_without_names(fixture: Fixture, operation:
     assert client.count(operation) <= 3
 
 
+def test_refusal_ends_the_slice_at_once(fixture: Fixture) -> None:
+    """After a permanent error only what was under way is asked for, not every batch that is left."""
+    fixture.engine.put(fixture.table, [item("ann", number) for number in range(1000)])
+    client = fixture.client(batch_write_item=raising(client_error("AccessDeniedException")))
+    with pytest.raises(TargetError, match="access_denied"):
+        fixture.erase(client)
+    assert client.count("batch_write_item") < 20
+    assert fixture.left() == 1000
+
+
 def test_error_in_the_middle_still_reports_what_was_erased(fixture: Fixture) -> None:
     """What had been deleted before a permanent error reaches ``on_erased``."""
     denied = raising(client_error("AccessDeniedException"))
@@ -400,6 +410,20 @@ def test_slow_table_ends_at_the_deadline(fixture: Fixture) -> None:
     assert not result.done
     assert 0 < result.erased == 60 - fixture.left() < 60
     assert fixture.time.clock() <= 1.0
+
+
+def test_pace_that_does_not_fit_the_deadline_is_not_done(fixture: Fixture) -> None:
+    """Batches that would have to wait beyond the deadline are not sent, and the slice does not claim to be done."""
+
+    def costly(call: Any, **arguments: Any) -> Any:
+        consumed = {"CapacityUnits": 5000.0, "Table": {"CapacityUnits": 5000.0}}
+        return call(**arguments) | {"ConsumedCapacity": [consumed]}
+
+    client = fixture.client(batch_write_item=costly)
+    result = fixture.target(client, workers=1).erase(fixture.by_key, VALUES, fixture.deadline(3.0))
+    assert (result.done, result.problem) == (False, None)
+    assert result.erased == 60 - fixture.left() in {25, 50}  # two threads may begin side by side
+    assert fixture.time.clock() == 0.0
 
 
 def test_progress_that_cannot_be_recorded_stops_the_slice(fixture: Fixture) -> None:
