@@ -94,40 +94,6 @@ def test_module_that_does_not_compile_fails_the_build(tmp_path: Path, capfd: pyt
     assert "broken.py" in capfd.readouterr().out
 
 
-def test_botocore_keeps_what_is_used(tmp_path: Path) -> None:
-    """Models of other services go; those used, and the files that every client reads, stay."""
-    for service in (*build.SERVICES, "ec2", "iot"):
-        (tmp_path / service / "2020-01-01").mkdir(parents=True)
-        (tmp_path / service / "2020-01-01" / "service-2.json.gz").touch()
-        (tmp_path / service / "2020-01-01" / "examples-1.json").touch()
-    for name in ("endpoints.json", "partitions.json", "sdk-default-configuration.json"):
-        (tmp_path / name).touch()
-    build.trim_botocore(tmp_path)
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == build.SERVICES
-    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
-        "endpoints.json",
-        "partitions.json",
-        "sdk-default-configuration.json",
-    }
-    assert {path.name for path in tmp_path.rglob("*/*/*")} == {"service-2.json.gz"}
-
-
-def test_botocore_with_another_layout_is_refused(tmp_path: Path) -> None:
-    """If a used service is not where it is expected, nothing is removed and the build fails."""
-    (tmp_path / "ec2").mkdir()
-    with pytest.raises(build.BuildError, match="layout"):
-        build.trim_botocore(tmp_path)
-    assert (tmp_path / "ec2").exists()
-
-
-def test_services_of_the_code_are_kept() -> None:
-    """Every service that the code makes a client of is among those whose models are shipped."""
-    package = ROOT / "layers" / "core" / "python" / "erasure"
-    sources = [path.read_text(encoding="utf-8") for path in package.rglob("*.py")]
-    asked = {name for text in sources for name in re.findall(r"create_client\(\s*\"(\w+)\"", text)}
-    assert asked <= build.SERVICES
-
-
 def test_requirements_are_pinned_with_hashes() -> None:
     """Each dependency has a version and hashes, and no line gives the address of an index."""
     text = (ROOT / "layers" / "deps" / "requirements.txt").read_text(encoding="utf-8")
