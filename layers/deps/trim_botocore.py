@@ -106,7 +106,11 @@ def trim_model(model: dict[str, Any], operations: Iterable[str]) -> dict[str, An
         "operations": kept,
         "shapes": {name: shape for name, shape in model["shapes"].items() if name in shapes},
     }
-    return dict(_without_documentation(trimmed))
+    trimmed = dict(_without_documentation(trimmed))
+    # botocore reads the documentation of these, and of nothing else, whenever it makes a client.
+    for name, parameter in model.get("clientContextParams", {}).items():
+        trimmed["clientContextParams"][name] = {**parameter, "documentation": ""}
+    return trimmed
 
 
 def _reachable(shapes: dict[str, Any], start: set[str]) -> set[str]:
