@@ -56,6 +56,11 @@ class FakeAuditLog:
             self.write(entry)
             return entry
 
+    def write_next(self, request_id: str, event: str, at: datetime) -> None:
+        """Append an event without asking ``entries``, as another process would."""
+        trail = self.trails[request_id]
+        self.write(next_entry(request_id, trail[-1], event, at, {}))
+
     def has_place_for(self, entry: AuditEntry) -> bool:
         return entry.sequence not in [known.sequence for known in self.entries(entry.request_id)]
 
@@ -254,7 +259,7 @@ class FakeQueue:
     def __init__(self) -> None:
         self.messages: list[tuple[str, int]] = []
         self.down = False
-        self.arrives_anyway: Callable[[str], None] | None = None
+        self.arrives_anyway: Callable[[str], object] | None = None
 
     def send(self, request_id: str, attempt: int) -> None:
         if self.arrives_anyway is not None:

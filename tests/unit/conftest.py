@@ -1,4 +1,4 @@
-"""How properties are tried: as often as ever, but without a time limit for each try, which a busy machine would miss."""
+"""Properties are tried without a time limit for each try: a busy machine would miss it."""
 
 from hypothesis import settings
 
