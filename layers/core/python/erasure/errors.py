@@ -21,6 +21,8 @@ answers, logs and audit entries.
 
 from __future__ import annotations
 
+import traceback
+
 
 class ErasureError(Exception):
     """Root of all errors that the service raises on purpose."""
@@ -93,3 +95,12 @@ class TargetError(ErasureError):
         self.code = code
         self.permanent = permanent
         self.detail = detail
+
+
+def places_of(error: BaseException) -> list[str]:
+    """Where an unexpected error came from, innermost last: ``file:line:function``, and not what it says.
+
+    The message of a foreign exception may hold anything, identifiers and table names included; this is safe to log.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}:{frame.name}" for frame in frames]

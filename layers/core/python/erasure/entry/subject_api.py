@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,6 +23,7 @@ from erasure.errors import (
     NotFoundError,
     TransitionError,
     UnavailableError,
+    places_of,
 )
 
 JSON_TYPE = "application/json"
@@ -142,10 +142,7 @@ class SubjectApi:
         log("not done", extra=_log_fields(call, status=status, reason=call.reason))
 
     def _log_bug(self, call: Call, error: Exception) -> None:
-        # Where, but not what: the message of a foreign exception may hold anything, ids and table names included.
-        frames = traceback.extract_tb(error.__traceback__)[-8:]
-        places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}:{frame.name}" for frame in frames]
-        self._logger.error("unexpected", extra=_log_fields(call, kind=type(error).__name__, places=places))
+        self._logger.error("unexpected", extra=_log_fields(call, kind=type(error).__name__, places=places_of(error)))
 
 
 def make_subject_api(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, Task
 from erasure.domain.request import STARTED, ErasureRequest
-from erasure.errors import SliceLostError, TargetError
+from erasure.errors import SliceLostError, TargetError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.targets.protocol import Deadline, SliceResult, Target
 
@@ -84,7 +84,7 @@ def _run_slice(
         return True
     except Exception as error:
         # Its text may hold anything, so only its kind is told. The task stalls and is given up if this goes on.
-        _logger.error("an eraser failed: %s", type(error).__name__)
+        _logger.error("an eraser failed: %s at %s", type(error).__name__, places_of(error))
         reason = "internal_error"
     stalls = 0 if counter.seen or status == ERASED_UNVERIFIED else task.stalls + 1
     if status == PENDING and stalls >= MAX_STALLS:

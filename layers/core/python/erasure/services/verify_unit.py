@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Task
 from erasure.domain.request import STARTED, ErasureRequest
-from erasure.errors import SliceLostError, TargetError
+from erasure.errors import SliceLostError, TargetError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.services.erase_unit import MAX_STALLS, PARALLEL_TASKS
 from erasure.targets.protocol import Deadline, Target
@@ -88,7 +88,7 @@ def _judge(task: Task, request: ErasureRequest, deadline: Deadline, use: VerifyU
             return _Verdict(FAILED, task.rounds, 0, error.code)
         return _stalled(task, error.code)
     except Exception as error:
-        _logger.error("a verifier failed: %s", type(error).__name__)
+        _logger.error("a verifier failed: %s at %s", type(error).__name__, places_of(error))
         return _stalled(task, "internal_error")
     if result.left:
         rounds = task.rounds + 1
