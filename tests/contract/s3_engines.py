@@ -30,6 +30,9 @@ from tests.contract.s3_fake import ENDPOINT, FakeS3
 
 START_SECONDS = 60
 
+NO_RETRIES = {"mode": "standard", "total_max_attempts": 1}
+"""botocore really sleeps between its own."""
+
 CONTROL_CHARACTERS = "keys with control characters"
 CARRIAGE_RETURNS = "keys with carriage returns"
 FOLDER_KEYS = "keys that end in a slash, in a versioned bucket"
@@ -121,7 +124,7 @@ def fake_s3() -> FakeS3:
 
 @pytest.fixture
 def fake_engine(fake_s3: FakeS3) -> Engine:
-    client = make_client(ENDPOINT)
+    client = make_client(ENDPOINT, retries=NO_RETRIES)
     fake_s3.attach(client)
     return Engine("fake", client)
 

@@ -1,0 +1,263 @@
+"""The fast ways of the S3 client say exactly what botocore's own say."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+import botocore.session
+import pytest
+from botocore.compat import unquote_str
+from botocore.config import Config
+from botocore.parsers import ResponseParserError, ResponseParserFactory
+from botocore.serialize import create_serializer
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from erasure.targets.s3_calls import decode_key
+from erasure.targets.s3_client import make_s3_client, render_delete
+from erasure.targets.s3_listing import ListingParserFactory, parse_listing
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+MEMBERS = (
+    "Name",
+    "Prefix",
+    "EncodingType",
+    "KeyMarker",
+    "VersionIdMarker",
+    "NextKeyMarker",
+    "NextVersionIdMarker",
+    "IsTruncated",
+)
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+_SERVICE = botocore.session.Session().get_service_model("s3")
+_LISTING = _SERVICE.operation_model("ListObjectVersions")
+
+XML_TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), max_size=12)
+TEXT = st.one_of(
+    st.text("abcXYZ019-_.~/%+ ", max_size=12),
+    XML_TEXT,
+    st.sampled_from(
+        ["", " ", "+", "%2B", "&", "<", "]]>", "a&b;", "\n", "\r\n", "\t", "é", "e\u0301", "😀", "<Key>", "null"]
+    ),
+)
+
+
+def element(name: str, text: str) -> str:
+    return f"<{name}>{escape(text, {chr(13): '&#13;'})}</{name}>"
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> str:
+    """A Version or DeleteMarker, mostly as S3 writes it, now and then with parts missing, moved or added."""
+    parts = [element("Key", draw(TEXT)), element("VersionId", draw(TEXT))]
+    parts += draw(st.lists(st.sampled_from(OTHERS), max_size=5, unique=True))
+    if draw(st.integers(0, 9)) == 0:
+        parts = draw(st.permutations(parts))[draw(st.integers(0, 1)) :]
+    kind = draw(st.sampled_from(["Version", "DeleteMarker"]))
+    return f"<{kind}>{''.join(parts)}</{kind}>"
+
+
+OTHERS = [
+    "<IsLatest>true</IsLatest>",
+    "<LastModified>2026-01-02T03:04:05.000Z</LastModified>",
+    "<ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag>",
+    "<Size>434234</Size>",
+    "<StorageClass>STANDARD</StorageClass>",
+    "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>",
+    "<Owner><ID>75aa57f09aa0c8ca</ID><DisplayName>Jürgen &amp; Söhne</DisplayName></Owner>",
+    "<Owner/>",
+    "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress></RestoreStatus>",
+]
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """Answers to ListObjectVersions: mostly well-formed, in and out of the form that S3 uses."""
+    scalars = [
+        element(name, draw(TEXT)) if draw(st.booleans()) else f"<{name}/>"
+        for name in draw(st.lists(st.sampled_from([m for m in MEMBERS if m != "IsTruncated"]), unique=True))
+    ]
+    if draw(st.integers(0, 9)):
+        scalars.append(element("IsTruncated", draw(st.sampled_from(["true", "false"]))))
+    scalars.append("<MaxKeys>1000</MaxKeys>")
+    listed = draw(st.lists(entries(), max_size=6))
+    cut = draw(st.integers(0, len(scalars)))
+    parts = [*scalars[:cut], *listed, *scalars[cut:]]
+    if draw(st.integers(0, 9)) == 0:
+        parts.append("<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>")
+    if draw(st.integers(0, 9)) == 0:
+        parts = draw(st.permutations(parts))
+    opening = draw(st.sampled_from(["", '<?xml version="1.0" encoding="UTF-8"?>\n', '<?xml version="1.0"?>']))
+    namespace = draw(st.sampled_from([f' xmlns="{NAMESPACE}"', ""]))
+    between = draw(st.sampled_from(["", "", "", "\n", "<!-- remark -->"]))
+    return f"{opening}<ListVersionsResult{namespace}>{between.join(parts)}</ListVersionsResult>".encode()
+
+
+def response(body: bytes, operation: str = "ListObjectVersions", status: int = 200) -> dict[str, Any]:
+    headers = {"x-amz-request-id": "request", "x-amz-id-2": "host", "Content-Type": "application/xml"}
+    return {"status_code": status, "headers": headers, "body": body, "context": {"operation_name": operation}}
+
+
+def botocore_reads(body: bytes) -> dict[str, Any]:
+    """What botocore's parser makes of it, reduced to what erasing needs."""
+    parsed = ResponseParserFactory().create_parser("rest-xml").parse(response(body), _LISTING.output_shape)
+    reduced = {name: parsed[name] for name in MEMBERS if name in parsed}
+    for member in ("Versions", "DeleteMarkers"):
+        if member in parsed:
+            reduced[member] = [
+                {name: entry[name] for name in ("Key", "VersionId") if name in entry} for entry in parsed[member]
+            ]
+    return reduced
+
+
+@UNHURRIED
+@given(bodies())
+@example(b"")
+@example(b"<ListVersionsResult/>")
+@example(b"<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>")
+def test_reads_what_botocore_reads(body: bytes) -> None:
+    """The fast parser either agrees with botocore's or leaves the answer to it."""
+    listing = parse_listing(body)
+    if listing is not None:
+        assert listing == botocore_reads(body)
+
+
+@UNHURRIED
+@given(st.binary(max_size=40), st.integers(0, 10_000))
+def test_never_reads_a_damaged_answer_differently(noise: bytes, position: int) -> None:
+    """Bytes overwritten anywhere: the answer is left to botocore, or read as botocore reads it."""
+    body = page(3)
+    position %= len(body)
+    damaged = body[:position] + noise + body[position + len(noise) :]
+    listing = parse_listing(damaged)
+    if listing is None:
+        return
+    named = [*listing.get("Versions", ()), *listing.get("DeleteMarkers", ())]
+    assert len(named) == damaged.count(b"<Key>")
+    assert all("<" not in text and "&" not in text for entry in named for text in entry.values())
+    with contextlib.suppress(ResponseParserError, ValueError):  # what does not concern keys is not looked at
+        assert listing == botocore_reads(damaged)
+
+
+def page(number: int) -> bytes:
+    """A page as S3 writes it: versions and markers in turn."""
+    rows = "".join(
+        f"<{kind}><Key>acme/ann/file+{n:04d}%26.txt</Key><VersionId>3HL4kqtJlcpXroDTDmJ{n:04d}</VersionId>"
+        f"{''.join(OTHERS[:2])}{OTHERS[6]}</{kind}>"
+        for n in range(number)
+        for kind in ("DeleteMarker", "Version")
+    )
+    head = "<Name>app-documents</Name><Prefix>acme%2Fann%2F</Prefix><KeyMarker/><VersionIdMarker></VersionIdMarker>"
+    head += "<NextKeyMarker>acme/ann/z%2B</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker>"
+    head += "<MaxKeys>1000</MaxKeys><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>"
+    root = f'<ListVersionsResult xmlns="{NAMESPACE}">{head}{rows}</ListVersionsResult>'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{root}'.encode()
+
+
+@pytest.mark.parametrize("number", [0, 1, 500])
+def test_takes_the_fast_way_for_what_s3_writes(number: int) -> None:
+    """Ordinary pages, empty ones included, do not fall back."""
+    listing = parse_listing(page(number))
+    assert listing is not None
+    assert listing == botocore_reads(page(number))
+    assert len(listing.get("Versions", [])) == number
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda body: body[:-1],
+        lambda body: body[: len(body) // 2],
+        lambda body: body.replace(b"<IsTruncated>true</IsTruncated>", b""),
+        lambda body: body.replace(b"<IsTruncated>true</IsTruncated>", b"<IsTruncated>maybe</IsTruncated>"),
+        lambda body: body.replace(b"<VersionId>", b"<VersionId><!-- -->", 1),
+        lambda body: body.replace(b"</Key>", b"&amp;</Key>", 1),
+        lambda body: body.replace(b"</Key>", b"\x00</Key>", 1),
+        lambda body: body.replace(b"</Key>", b"\xff</Key>", 1),
+        lambda body: body.replace(b"ListVersionsResult", b"ListBucketResult"),
+        lambda body: body.replace(b"<Version>", b"<Version><VersionId>1</VersionId>", 1),
+        lambda _: b"<html><body>Welcome</body></html>",
+    ],
+)
+def test_leaves_what_it_does_not_know_to_botocore(spoil: Any) -> None:
+    """Anything unusual is no business of the fast parser."""
+    assert parse_listing(spoil(page(2))) is None
+
+
+def test_only_listings_are_read_differently() -> None:
+    """Other operations, errors and other protocols get botocore's parsers."""
+    parser = ListingParserFactory().create_parser("rest-xml")
+    uploads = b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
+    shape = _SERVICE.operation_model("ListMultipartUploads").output_shape
+    assert parser.parse(response(uploads, "ListMultipartUploads"), shape)["IsTruncated"] is False
+    refused = parser.parse(response(b"<Error><Code>SlowDown</Code></Error>", status=503), _LISTING.output_shape)
+    assert refused["Error"]["Code"] == "SlowDown"
+    assert type(ListingParserFactory().create_parser("json")) is type(ResponseParserFactory().create_parser("json"))
+    listed = parser.parse(response(page(1)), _LISTING.output_shape)
+    assert listed["ResponseMetadata"]["RequestId"] == "request"
+    assert listed["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+@UNHURRIED
+@given(st.one_of(st.text("ab%+ 2B/", max_size=10), st.text(max_size=10)))
+def test_decodes_keys_as_botocore_does(text: str) -> None:
+    """Url-decoding of listed keys is botocore's, or refuses what is no UTF-8 at all."""
+    try:
+        decoded = decode_key(text)
+    except UnicodeDecodeError:
+        return
+    assert decoded == unquote_str(text)
+
+
+@pytest.mark.parametrize(
+    ("listed", "key"),
+    [
+        ("a+b", "a b"),
+        ("a%2Bb", "a+b"),
+        ("a%20b", "a b"),
+        ("%C3%A9", "é"),
+        ("a%0Ab", "a\nb"),
+        ("%01", "\x01"),
+        ("é", "é"),
+    ],
+)
+def test_decodes_keys(listed: str, key: str) -> None:
+    """A plus sign in a listing is a space, and so on."""
+    assert decode_key(listed) == key
+
+
+@UNHURRIED
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5))
+def test_writes_what_botocore_writes(pairs: list[tuple[str, str]]) -> None:
+    """The rendered body of DeleteObjects means the same as botocore's own."""
+    objects = [{"Key": key, "VersionId": version_id} for key, version_id in pairs]
+    operation = _SERVICE.operation_model("DeleteObjects")
+    request = create_serializer("rest-xml", include_validation=False).serialize_to_request(
+        {"Bucket": "b", "Delete": {"Objects": objects, "Quiet": True}}, operation
+    )
+    theirs = request["body"].replace(b"\r", b"&#xD;").replace(b"\n", b"&#xA;")  # what a handler of botocore's does
+    assert meaning(render_delete(objects)) == meaning(theirs)
+
+
+def meaning(body: bytes) -> list[tuple[str, str]]:
+    return [(node.tag, node.text or "") for node in ElementTree.fromstring(body).iter()]  # noqa: S314  # our own
+
+
+def test_refuses_to_write_what_xml_cannot_carry() -> None:
+    """A control character never goes into a body, where it would become another key or an error."""
+    with pytest.raises(ValueError, match="XML"):
+        render_delete([{"Key": "a\x01", "VersionId": "null"}])
+
+
+def test_the_session_stays_as_it_was() -> None:
+    """Other clients of the same session are not touched."""
+    session = botocore.session.Session()
+    session.set_credentials("test", "test")
+    before = session.get_component("response_parser_factory")
+    make_s3_client(session, Config(region_name="us-east-1"))
+    assert session.get_component("response_parser_factory") is before
