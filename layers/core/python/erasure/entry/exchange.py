@@ -80,7 +80,7 @@ class Call:
                 body = base64.b64decode(body, validate=True).decode()
             if len(body) > MAX_BODY_BYTES or len(body.encode("utf-8", "surrogatepass")) > MAX_BODY_BYTES:
                 raise InvalidInputError("body", f"must not be longer than {MAX_BODY_BYTES} bytes")
-            value = _JSON.decode(body)
+            value = _FROM_TEXT(body)
         except (ValueError, RecursionError):
             raise InvalidInputError("body", "must be JSON") from None
         if not isinstance(value, dict):
@@ -107,12 +107,13 @@ class Call:
 
 def answer(status: int, body: Mapping[str, Any] | None, headers: dict[str, str] | None = None) -> Response[str]:
     """A JSON answer; ``body=None``: none at all. The API adds the headers that all answers carry."""
-    text = None if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    return Response(status, body=text, headers=headers)
+    return Response(status, body=None if body is None else _TO_TEXT(body), headers=headers)
 
 
 def _no_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_constant)
+# Made once: json.loads and json.dumps make one for each call that has options.
+_FROM_TEXT = json.JSONDecoder(parse_constant=_no_constant).decode
+_TO_TEXT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

@@ -180,18 +180,21 @@ def _outcome(call: Call, view: RequestView) -> Response[str]:
     contract prescribes while the erasure is on its way. When it is known not to come to its end by itself, because
     something could not be erased or it was stopped, that is said at once, as an error, and not covered by a 202.
     """
-    where = _whereabouts(call, view.request_id)
     if view.attention:
-        call.reason = "attention"
         message = "Not everything could be erased yet. The operators have been told; nothing needs to be sent again."
-        return answer(500, {**error_body(500, message), **where}, {"X-Erasure-Request-Id": view.request_id})
+        return _not_done(call, view, 500, "attention", message)
     if view.state == FINISHED:
         return answer(204, None, {"X-Erasure-Request-Id": view.request_id})
     if view.state in (HELD, CANCELLED):
-        call.reason = view.state
         message = "The erasure was accepted but is not being carried out at present."
-        return answer(409, {**error_body(409, message), **where}, {"X-Erasure-Request-Id": view.request_id})
+        return _not_done(call, view, 409, view.state, message)
     return _accepted(call, view.request_id)
+
+
+def _not_done(call: Call, view: RequestView, status: int, reason: str, message: str) -> Response[str]:
+    call.reason = reason
+    body = {**error_body(status, message), **_whereabouts(call, view.request_id)}
+    return answer(status, body, {"X-Erasure-Request-Id": view.request_id})
 
 
 def _accepted(call: Call, request_id: str) -> Response[str]:
