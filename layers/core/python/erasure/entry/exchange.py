@@ -107,7 +107,7 @@ class Call:
 
 def answer(status: int, body: Mapping[str, Any] | None, headers: dict[str, str] | None = None) -> Response[str]:
     """A JSON answer; ``body=None``: none at all. The API adds the headers that all answers carry."""
-    return Response(status, body=None if body is None else _TO_TEXT(body), headers=headers)
+    return Response(status, body="" if body is None else _TO_TEXT(body), headers=headers)
 
 
 def _no_constant(_name: str) -> NoReturn:
