@@ -11,10 +11,10 @@ READY := .local/ready
 EMULATOR_PACKAGES := ministack==1.5.33 aws-sam-translator cryptography boto3
 NPM_PACKAGES := asl-validator@4 amplify-dynamodb-simulator@2
 
-# Handed over by environment, unexpanded: an id may hold anything, `$$` and `#` included.
-export SUBJECT := $(value SUBJECT)
-export TENANT := $(value TENANT)
-export PORT
+# Handed over by environment, unexpanded: an id may hold anything, a dollar sign included.
+override SUBJECT := $(value SUBJECT)
+override TENANT := $(value TENANT)
+export SUBJECT TENANT PORT
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help

@@ -76,11 +76,9 @@ class Daemon:
         pid = self.pid()
         if pid is not None:
             _end_group(pid)
-        leftovers = list(_processes_with(f"TMPDIR={self.environment['TMPDIR']}"))
-        for leftover in leftovers:
-            _signal(leftover, signal.SIGKILL)
+        had_leftovers = _kill_all_with(f"TMPDIR={self.environment['TMPDIR']}")
         self.pid_file.unlink(missing_ok=True)
-        return pid is not None or bool(leftovers)
+        return pid is not None or had_leftovers
 
     def _spawn(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,6 +124,18 @@ def _fingerprint(pid: int) -> str | None:
     except OSError:
         return None
     return f"{began} {command.decode(errors='replace')}" if command else None
+
+
+def _kill_all_with(variable: str) -> bool:
+    """SIGKILL every process whose environment holds the variable, and wait until they are gone. True if any was."""
+    give_up_at = time.monotonic() + _STOP_SECONDS
+    found = False
+    while (pids := list(_processes_with(variable))) and time.monotonic() < give_up_at:
+        found = True
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    return found
 
 
 def _processes_with(variable: str) -> Iterator[int]:

@@ -25,7 +25,8 @@ from local.watching import JobView
 
 _WIDTH_WITHOUT_TERMINAL = 112
 _STATUS = {
-    "pending": "[yellow]erasing[/]",
+    "pending": "[dim]waiting[/]",
+    "running": "[yellow]erasing[/]",
     "erased": "[cyan]verifying[/]",
     "verified": "[green]✓ verified[/]",
     "failed": "[red]✗ failed[/]",
@@ -141,7 +142,7 @@ class DemoView:
 
         def show(job: JobView) -> None:
             for task in job.tasks:
-                status = _STATUS.get(task.status, task.status)
+                status = _STATUS["running" if task.running else task.status]
                 if task.rounds:
                     status += f" [yellow](round {task.rounds + 1})[/]"
                 progress.update(bars[task.target], completed=task.erased, status=status)

@@ -11,13 +11,16 @@ from local.stack import LocalError, Stack
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One target of the job. ``status``: ``pending``, ``erased`` (not verified yet), ``verified`` or ``failed``."""
+    """One target of the job. ``status``: ``pending``, ``erased`` (not verified yet), ``verified`` or ``failed``.
+
+    ``running``: a slice is at work on it.
+    """
 
     target: str
     status: str
     erased: int
     rounds: int
-    reason: str
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,7 @@ class JobWatcher:
         )
         tasks = ({name: _plain(value) for name, value in item.items()} for item in page["Items"])
         return tuple(
-            TaskView(
-                task["target"], task["status"], int(task["erased"]), int(task["rounds"]), str(task.get("reason") or "")
-            )
+            TaskView(task["target"], task["status"], int(task["erased"]), int(task["rounds"]), "running" in task)
             for task in tasks
         )
 
