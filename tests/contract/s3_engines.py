@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import moto
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from moto.core.botocore_stubber import BotocoreStubber
 
 from erasure.targets.s3 import S3Target, make_s3_client
 from tests.contract.dynamodb_engines import free_port
@@ -142,10 +144,24 @@ def s3(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "fake":
         yield request.getfixturevalue("fake_engine")
     elif request.param == "moto":
-        with moto.mock_aws():
+        with moto.mock_aws(), one_at_a_time():
             yield Engine("moto", make_client())
     else:
         yield Engine(request.param, make_client(request.getfixturevalue(f"{request.param}_endpoint")))
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """moto's store is not made for several threads: let it answer one request after the other."""
+    lock, answer = threading.Lock(), BotocoreStubber.__call__
+
+    def answer_alone(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return answer(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "__call__", answer_alone)
+        yield
 
 
 @pytest.fixture(scope="session")
