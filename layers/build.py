@@ -15,6 +15,7 @@ import os
 import platform
 import py_compile
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,6 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
-
-SERVICES = frozenset({"dynamodb", "kms", "s3", "secretsmanager", "sqs", "stepfunctions", "sts"})
-"""The services whose models stay in botocore's data; the other hundreds are 80 % of its size."""
 
 ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86_64"}
 """Names of the processors in wheels, and on Lambda."""
@@ -112,14 +110,12 @@ def install_wheels(requirements: Path, destination: Path) -> None:
 
 
 def trim_botocore(data: Path) -> None:
-    """Leave the models of the services that are used, and the files that every client reads."""
-    if not all((data / service).is_dir() for service in SERVICES):
-        raise BuildError("botocore's data has another layout than expected: nothing was trimmed.")
-    for entry in data.iterdir():
-        if entry.is_dir() and entry.name not in SERVICES:
-            shutil.rmtree(entry)
-    for examples in data.glob("*/*/examples-1.json*"):
-        examples.unlink()
+    """Leave what the functions use. The script that knows what that is stands beside the layer's requirements."""
+    script = runpy.run_path(str(PROJECT / "layers" / "deps" / "trim_botocore.py"))
+    try:
+        script["trim"](data)
+    except script["LayoutError"] as error:
+        raise BuildError(f"botocore's data could not be trimmed: {error}") from error
 
 
 def remove_unused(python: Path) -> None:
