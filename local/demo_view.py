@@ -112,7 +112,7 @@ class DemoView:
         table = _table("target", "where", "category")
         for column in ("items", "versions", "markers", "uploads"):
             table.add_column(column, justify="right")
-        table.add_column("by this call")
+        table.add_column("fate")
         for row in rows:
             numbers = [row.found[kind] for kind in ("item", "version", "delete marker", "upload")]
             fate = "[bold red]erased[/]" if row.erased_now else "kept"
