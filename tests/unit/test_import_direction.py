@@ -12,10 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "layers" / "core" / "python" / "erasure"
 CLIENT = ROOT / "layers" / "client" / "python" / "erasure_client"
 
-BELOW = {"domain", "errors"}
+BELOW = {"domain", "errors", "cold_start"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "domain": BELOW,
+    "cold_start": set(),
+    "domain": {"domain", "errors"},
     "ports": BELOW,
     "targets": BELOW | {"targets", "ports"},
     "adapters": BELOW | {"adapters", "ports"},
