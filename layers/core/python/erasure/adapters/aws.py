@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
-from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.session import Session, get_session
+from erasure.cold_start import kept_for_good
+
+with kept_for_good():
+    from botocore.config import Config
+    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnectionError
+    from botocore.session import Session, get_session
 
 ERROR_CODES_TO_WAIT_OUT = frozenset(
     {
@@ -34,7 +39,7 @@ def client_config(*, max_pool_connections: int = 16, read_timeout: float = 10.0)
 
 
 class Clients:
-    """Clients by service name, each made when it is first asked for.
+    """Clients by service name, each made when it is first asked for, also when several threads ask at once.
 
     ``overrides`` replaces clients in tests.
     """
@@ -42,18 +47,25 @@ class Clients:
     def __init__(self, session: Session | None = None, overrides: dict[str, Any] | None = None) -> None:
         self._session = session
         self._clients: dict[str, Any] = dict(overrides or {})
+        # Clients serve any number of threads, but a session makes one client at a time.
+        self._making = threading.RLock()
 
     @property
     def session(self) -> Session:
-        if self._session is None:
-            self._session = get_session()
-        return self._session
+        with self._making:
+            if self._session is None:
+                self._session = get_session()
+            return self._session
 
     def get(self, service: str) -> Any:
         client = self._clients.get(service)
-        if client is None:
-            client = self._clients[service] = self.session.create_client(service, config=client_config())
-        return client
+        return self._make(service) if client is None else client
+
+    def _make(self, service: str) -> Any:
+        with self._making:
+            if service not in self._clients:
+                self._clients[service] = self.session.create_client(service, config=client_config())
+            return self._clients[service]
 
 
 def error_code(error: ClientError) -> str:
@@ -65,4 +77,4 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error_code(error) in ERROR_CODES_TO_WAIT_OUT or status >= 500
-    return isinstance(error, HTTPClientError)
+    return isinstance(error, (NoConnectionError, HTTPClientError))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.logging.logger import Logger
 
 from erasure.adapters.aws import Clients
+from erasure.cold_start import kept_for_good
 from erasure.entry import settings as env
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def handler_for(function: str) -> Handler:
 
     def handler(event: Any, context: Any) -> Any:
         if not built:
-            built.append(build(None, Clients()))
+            with kept_for_good():
+                built.append(build(None, Clients()))
         return built[0](event, context)
 
     return handler
