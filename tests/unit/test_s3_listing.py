@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import botocore.session
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.compat import unquote_str
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, example, given, settings
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from erasure.targets.s3_calls import decode_key
 from erasure.targets.s3_client import make_s3_client, render_delete
-from erasure.targets.s3_listing import ListingParserFactory, parse_listing
+from erasure.targets.s3_listing import parse_listing
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MEMBERS = (
@@ -109,9 +111,8 @@ def bodies(draw: st.DrawFn) -> bytes:
     return f"{opening}<ListVersionsResult{namespace}>{between.join(parts)}</ListVersionsResult>".encode()
 
 
-def response(body: bytes, operation: str = "ListObjectVersions", status: int = 200) -> dict[str, Any]:
-    headers = {"x-amz-request-id": "request", "x-amz-id-2": "host", "Content-Type": "application/xml"}
-    return {"status_code": status, "headers": headers, "body": body, "context": {"operation_name": operation}}
+def response(body: bytes) -> dict[str, Any]:
+    return {"status_code": 200, "headers": {}, "body": body, "context": {"operation_name": "ListObjectVersions"}}
 
 
 def botocore_reads(body: bytes) -> dict[str, Any]:
@@ -206,6 +207,12 @@ def test_takes_the_fast_way_for_what_s3_writes(number: int) -> None:
         lambda body: body.replace(b"</Key>", b"\xff</Key>", 1),
         lambda body: body.replace(b"ListVersionsResult", b"ListBucketResult"),
         lambda body: body.replace(b"<Version>", b"<Version><VersionId>1</VersionId>", 1),
+        lambda body: body.replace(b"<Version>", b"<Version></Version><Version>", 1),
+        lambda body: body.replace(b"</Version>", b"</Version><Size>1</Size>", 1),
+        lambda body: body.replace(b"</ListVersionsResult>", b"<Version/></ListVersionsResult>"),
+        lambda body: body.replace(b"</ListVersionsResult>", b"<DeleteMarker></DeleteMarker></ListVersionsResult>"),
+        lambda body: body.replace(b"<Name>", b"<CommonPrefixes/><Name>"),
+        lambda body: body.replace(b"<Key>", b"<Key/><Key>", 1),
         lambda _: b"<html><body>Welcome</body></html>",
     ],
 )
@@ -214,18 +221,70 @@ def test_leaves_what_it_does_not_know_to_botocore(spoil: Any) -> None:
     assert parse_listing(spoil(page(2))) is None
 
 
-def test_only_listings_are_read_differently() -> None:
-    """Other operations, errors and other protocols get botocore's parsers."""
-    parser = ListingParserFactory().create_parser("rest-xml")
+def ask(operation: str, status: int, body: bytes, **arguments: str) -> dict[str, Any]:
+    """What a client makes of an answer."""
+    client = make_client()
+    answer = AWSResponse("https://s3.test", status, {"x-amz-request-id": "request"}, Raw(body))
+    client.meta.events.register("before-send.s3", lambda **_: answer)
+    method = getattr(client, operation)
+    return cast("dict[str, Any]", method(Bucket="app-documents", **arguments))
+
+
+def make_client() -> Any:
+    session = botocore.session.Session()
+    session.set_credentials("test", "test")
+    config = Config(region_name="us-east-1", retries={"mode": "standard", "total_max_attempts": 1})
+    return make_s3_client(session, config)
+
+
+class Raw:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, *_: Any, **__: Any) -> Any:
+        yield self._body
+
+
+def test_the_client_reads_listings_the_fast_way() -> None:
+    """The answer has the members that are needed, botocore's metadata, and nothing that was not asked for."""
+    answer = ask("list_object_versions", 200, page(2), EncodingType="url")
+    metadata = answer.pop("ResponseMetadata")
+    assert (metadata["RequestId"], metadata["HTTPStatusCode"]) == ("request", 200)
+    assert answer == parse_listing(page(2))
+    assert answer["Versions"][0].keys() == {"Key", "VersionId"}
+
+
+def test_botocore_does_not_parse_a_page_that_has_been_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of handlers is right: none of botocore's builds a tree of the page before or after."""
+    fed: list[int] = []
+
+    class Counting(ElementTree.XMLParser):
+        def feed(self, data: Any) -> None:
+            fed.append(len(data))
+            super().feed(data)
+
+    monkeypatch.setattr("xml.etree.ElementTree.XMLParser", Counting)
+    ask("list_object_versions", 200, page(500), EncodingType="url")
+    assert fed
+    assert max(fed) < 100
+
+
+def test_keys_are_decoded_for_a_caller_who_did_not_ask_for_encoding() -> None:
+    """botocore's own decoding still works on what the fast parser gives it."""
+    answer = ask("list_object_versions", 200, page(1))
+    assert answer["Versions"][0]["Key"] == "acme/ann/file 0000&.txt"
+
+
+def test_other_answers_are_botocore_s() -> None:
+    """Unusual listings, other operations and errors are read as ever."""
+    unusual = page(1).replace(b"<IsTruncated>", b"\n<IsTruncated>")
+    assert "ETag" not in ask("list_object_versions", 200, page(1))["Versions"][0]
+    assert "LastModified" in ask("list_object_versions", 200, unusual)["Versions"][0]
     uploads = b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
-    shape = _SERVICE.operation_model("ListMultipartUploads").output_shape
-    assert parser.parse(response(uploads, "ListMultipartUploads"), shape)["IsTruncated"] is False
-    refused = parser.parse(response(b"<Error><Code>SlowDown</Code></Error>", status=503), _LISTING.output_shape)
-    assert refused["Error"]["Code"] == "SlowDown"
-    assert type(ListingParserFactory().create_parser("json")) is type(ResponseParserFactory().create_parser("json"))
-    listed = parser.parse(response(page(1)), _LISTING.output_shape)
-    assert listed["ResponseMetadata"]["RequestId"] == "request"
-    assert listed["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert ask("list_multipart_uploads", 200, uploads)["IsTruncated"] is False
+    for status in (200, 503):
+        with pytest.raises(ClientError, match="SlowDown"):
+            ask("list_object_versions", status, b"<Error><Code>SlowDown</Code></Error>")
 
 
 @UNHURRIED
@@ -277,12 +336,3 @@ def test_refuses_to_write_what_xml_cannot_carry() -> None:
     """A control character never goes into a body, where it would become another key or an error."""
     with pytest.raises(ValueError, match="XML"):
         render_delete([{"Key": "a\x01", "VersionId": "null"}])
-
-
-def test_the_session_stays_as_it_was() -> None:
-    """Other clients of the same session are not touched."""
-    session = botocore.session.Session()
-    session.set_credentials("test", "test")
-    before = session.get_component("response_parser_factory")
-    make_s3_client(session, Config(region_name="us-east-1"))
-    assert session.get_component("response_parser_factory") is before

@@ -1,6 +1,6 @@
 """The botocore client of the S3 target: botocore's, less the work that bulk deletion does not need.
 
-Three things are hung into it, all through botocore's own components and events:
+Three things are hung into it, all through botocore's own events:
 
 - listings are read by :mod:`erasure.targets.s3_listing`;
 - the body of DeleteObjects is written straight from the entries (validating and building an element tree for
@@ -12,20 +12,19 @@ Three things are hung into it, all through botocore's own components and events:
 from __future__ import annotations
 
 import re
-import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from erasure.targets.s3_listing import ListingParserFactory
+from erasure.targets.s3_listing import read_listing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_COMPONENT = "response_parser_factory"
+_OBJECT = "<Object><Key>{}</Key><VersionId>{}</VersionId></Object>"
 _ENTRIES = "erasure_delete_entries"
 _ENTRY_MEMBERS = {"Key", "VersionId"}
 
@@ -39,24 +38,18 @@ _ESCAPES = {ord(character): f"&#{ord(character)};" for character in "\t\n\r"} | 
     ord(">"): "&gt;",
 }
 
-_session_lock = threading.Lock()
-
 
 def make_s3_client(session: Session, config: Config | None = None, *, endpoint_url: str | None = None) -> S3Client:
     """A client for :class:`erasure.targets.s3.S3Target`, and for nothing else.
 
     Its ``list_object_versions`` answers with the members that :func:`erasure.targets.s3_listing.parse_listing`
     names only. ``config`` should allow as many pool connections as calls that are under way at the same time
-    (targets worked on at once x (concurrency + 1)). The session is left as it was.
+    (targets worked on at once x (concurrency + 2)).
     """
-    with _session_lock:
-        usual = session.get_component(_COMPONENT)
-        session.register_component(_COMPONENT, ListingParserFactory())
-        try:
-            client = cast("S3Client", session.create_client("s3", config=config, endpoint_url=endpoint_url))
-        finally:
-            session.register_component(_COMPONENT, usual)
+    client = cast("S3Client", session.create_client("s3", config=config, endpoint_url=endpoint_url))
     events = client.meta.events
+    # By this name it comes before botocore's own handlers, which would parse the whole page to look for an error.
+    events.register_first("before-parse.*.ListObjectVersions", read_listing, unique_id="erasure-read-listing")
     events.register("before-parameter-build.s3.DeleteObjects", _take_entries, unique_id="erasure-take-entries")
     events.register("before-call.s3.DeleteObjects", _write_entries, unique_id="erasure-write-entries")
     events.register("after-call.s3.DeleteObjects", _check_written, unique_id="erasure-check-written")
@@ -81,17 +74,14 @@ def render_delete(entries: list[dict[str, str]]) -> bytes:
 
     Raises ValueError for a text that does not fit into XML.
     """
-    listed = "".join(
-        f"<Object><Key>{_escaped(entry['Key'])}</Key><VersionId>{_escaped(entry['VersionId'])}</VersionId></Object>"
-        for entry in entries
-    )
-    if not fits_xml(listed):
+    texts = [text for entry in entries for text in (entry["Key"], entry["VersionId"])]
+    everything = "".join(texts)
+    if not fits_xml(everything):
         raise ValueError("XML cannot carry one of the keys")
-    return f'<Delete xmlns="{_NAMESPACE}">{listed}<Quiet>true</Quiet></Delete>'.encode()
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
+    if _SPECIAL.search(everything):
+        texts = [text.translate(_ESCAPES) for text in texts]
+    body = "".join(map(_OBJECT.format, texts[::2], texts[1::2]))
+    return f'<Delete xmlns="{_NAMESPACE}">{body}<Quiet>true</Quiet></Delete>'.encode()
 
 
 def _take_entries(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
