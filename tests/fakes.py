@@ -86,12 +86,15 @@ class FakeRequestStore:
                 self.records[request.request_id] = record
             return record is not None and record.state == STARTED
 
-    def cancel(self, request_id: str) -> bool:
+    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         with self._lock:
-            record = self.records.get(request_id)
+            record = self.records.get(request.request_id)
             if record is None or record.state != REQUESTED:
                 return False
-            self.records[request_id] = replace(record, state=CANCELLED)
+            if not self._audit.has_place_for(entry):
+                raise UnavailableError("the request was changed at the same moment")
+            self._audit.write(entry)
+            self.records[request.request_id] = replace(record, state=CANCELLED)
             return True
 
     def close(

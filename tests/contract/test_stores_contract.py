@@ -220,7 +220,7 @@ def test_unknown_request_is_none(stores: Stores) -> None:
     request = a_request()
     assert stores.requests.get(request.request_id) is None
     assert not stores.requests.start(request, NOW, 1)
-    assert not stores.requests.cancel(request.request_id)
+    assert not _cancel(stores, request)
     assert not _close(stores, replace(request, state=STARTED), "job-1", finished=True)
     assert stores.requests.get(request.request_id) is None
     assert stores.audit.entries(request.request_id) == []
@@ -235,9 +235,15 @@ def _close(stores: Stores, request: ErasureRequest, job_id: str, *, finished: bo
     return stores.requests.close(request, job_id, OUTCOMES, NOW, entry, finished=finished)
 
 
+def _cancel(stores: Stores, request: ErasureRequest) -> bool:
+    entries = stores.audit.entries(request.request_id)
+    entry = next_entry(request.request_id, entries[-1] if entries else None, "cancelled", NOW, {})
+    return stores.requests.cancel(request, entry)
+
+
 CHANGES: dict[str, Callable[[Stores, ErasureRequest], Any]] = {
     STARTED: lambda stores, request: stores.requests.start(request, NOW, 3),
-    CANCELLED: lambda stores, request: stores.requests.cancel(request.request_id),
+    CANCELLED: lambda stores, request: _cancel(stores, request),
     FINISHED: lambda stores, request: _close(stores, request, "job-1", finished=True),
     "attention": lambda stores, request: _close(stores, request, "job-1", finished=False),
 }
@@ -333,8 +339,9 @@ def test_closing_is_both_or_neither(stores: Stores) -> None:
 def test_cancelled_is_not_open(stores: Stores) -> None:
     """A cancelled request leaves the index of open ones."""
     request = stores.accepted(a_request())
-    assert stores.requests.cancel(request.request_id) is True
+    assert _cancel(stores, request) is True
     assert stores.requests.get(request.request_id).state == CANCELLED
+    assert [entry.event for entry in stores.audit.entries(request.request_id)] == ["requested", "cancelled"]
     assert request.request_id not in stores.open_request_ids()
 
 
@@ -343,11 +350,7 @@ def test_starting_and_cancelling_at_the_same_moment(shared_stores: Stores) -> No
     request = shared_stores.accepted(a_request())
     started, cancelled = at_once(
         2,
-        lambda position: (
-            shared_stores.requests.cancel(request.request_id)
-            if position
-            else shared_stores.requests.start(request, NOW, 1)
-        ),
+        lambda position: _cancel(shared_stores, request) if position else shared_stores.requests.start(request, NOW, 1),
     )
     assert [started, cancelled].count(True) == 1
     state = shared_stores.requests.get(request.request_id).state

@@ -143,13 +143,21 @@ def test_a_killed_slice_is_made_good(stack: JobStack) -> None:
 
 
 def test_a_slice_without_time_erases_nothing(stack: JobStack) -> None:
-    """A function that is called with less time than its margin begins nothing and says that there is more."""
+    """A function that is called when its time is up begins nothing and says that there is more."""
     request_id = stack.confirm(ANN)
     stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
     before = stack.data()
     unit = example("erase_dynamodb/first_slice.json", request_id)
-    assert stack.call("erase_dynamodb", unit, Context(milliseconds=14_000)) == {**unit, "more": True}
+    assert stack.call("erase_dynamodb", unit, Context(milliseconds=0)) == {**unit, "more": True}
     assert stack.data() == before
+
+
+def test_a_margin_longer_than_the_timeout_still_erases(stack: JobStack) -> None:
+    """A slice works for half of its time at least: a wrong setting must not stop all work."""
+    request_id = stack.confirm(ANN)
+    stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
+    unit = example("erase_dynamodb/first_slice.json", request_id)
+    assert stack.call("erase_dynamodb", unit, Context(milliseconds=14_000)) == {**unit, "more": False}
 
 
 def test_a_missing_table_fails_its_target_and_a_retry_heals(stack: JobStack) -> None:

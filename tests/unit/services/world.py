@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from erasure.domain.audit import AuditEntry
+from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
@@ -59,6 +59,12 @@ class World:
         self.requests = fakes.FakeRequestStore(self.audit)
         self.acceptance = fakes.FakeAcceptanceStore(self.delete_ids, self.requests, self.audit)
         self.maps = fakes.FakeDataMapStore(PinnedMap(1, MAP.digest, MAP.targets))
+
+    def cancel(self, request: ErasureRequest) -> bool:
+        last = self.audit.entries(request.request_id)[-1]
+        return self.requests.cancel(
+            request, next_entry(request.request_id, last, "cancelled", self.clock(), {"reason": "test"})
+        )
 
     def service(self) -> SelfDeletionService:
         """With a clock that moves only when somebody sleeps."""

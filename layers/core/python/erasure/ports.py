@@ -63,8 +63,8 @@ class RequestStore(Protocol):
     def start(self, request: ErasureRequest, now: datetime, data_map_version: int) -> bool:
         """``requested`` to ``started``; also true if ``request`` is started already, false in any other state."""
 
-    def cancel(self, request_id: str) -> bool:
-        """``requested`` to ``cancelled``; false in any other state."""
+    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
+        """``requested`` to ``cancelled``, with its audit entry, both or neither; false in any other state."""
 
     def close(
         self,

@@ -6,6 +6,8 @@ The record holds the subject's id in the attribute ``subject_id`` and nowhere el
 
 from __future__ import annotations
 
+import random
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -23,6 +25,7 @@ from erasure.domain.subject import Subject
 from erasure.domain.times import format_time, parse_time
 from erasure.errors import UnavailableError
 
+_CANCEL_TRIES = 5
 OPEN_SHARDS = 8
 """Open requests are spread over this many index partitions, so that none of them gets hot."""
 _NOT_CLOSED_BY_THIS_JOB = "(attribute_not_exists(closed_jobs) OR NOT contains(closed_jobs, :job))"
@@ -110,9 +113,15 @@ class DynamoDBRequestStore:
         current = self.get(request.request_id)
         return current is not None and current.state == STARTED
 
-    def cancel(self, request_id: str) -> bool:
-        request = self.get(request_id)
-        return request is not None and self._move(request, CANCELLED, required=(REQUESTED,), closes=True)
+    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
+        update = self._update(request, CANCELLED, required=(REQUESTED,), closes=True)
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                return self._with_entry(update, entry)
+            except UnavailableError:
+                # Somebody starts the request at this moment. Then the state refuses us the next time.
+                time.sleep(random.uniform(0.02, 0.05) * 2**attempt)  # noqa: S311 - jitter
+        raise UnavailableError("the request was changed at the same moment")
 
     def _move(
         self,
@@ -122,10 +131,9 @@ class DynamoDBRequestStore:
         required: tuple[str, ...],
         extra: str = "",
         values: dict[str, Any] | None = None,
-        closes: bool = False,
     ) -> bool:
         """One transition, under the condition that the request is still in one of the ``required`` states."""
-        update = self._update(request, state, required=required, extra=extra, values=values, closes=closes)
+        update = self._update(request, state, required=required, extra=extra, values=values)
         try:
             self._client().update_item(**update)
         except ClientError as error:
@@ -198,14 +206,15 @@ class DynamoDBRequestStore:
         # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
         update["UpdateExpression"] += " ADD closed_jobs :jobs"
         update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
+        return self._with_entry(update, entry)
+
+    def _with_entry(self, update: dict[str, Any], entry: AuditEntry) -> bool:
+        """The update and its audit entry, both or neither; false if the request is no longer as the update requires."""
         put = {
             "TableName": self._audit_table,
             "Item": entry_to_item(entry),
             "ConditionExpression": "attribute_not_exists(pk)",
         }
-        return self._transact_close(update, put)
-
-    def _transact_close(self, update: dict[str, Any], put: dict[str, Any]) -> bool:
         try:
             self._client().transact_write_items(TransactItems=[{"Update": update}, {"Put": put}])
         except ClientError as error:

@@ -66,7 +66,7 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
             audit_table=settings.audit_table,
             registry_table=settings.registry_table,
         ),
-        requests=DynamoDBRequestStore(dynamodb, settings.requests_table),
+        requests=DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table),
         data_maps=DynamoDBDataMapStore(dynamodb, settings.registry_table),
         queue=SQSJobQueue(_getter(clients, "sqs"), settings.interactive_queue_url),
         digest_key=DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn),
@@ -186,7 +186,7 @@ def _make_s3_target(clients: Clients) -> Target:
     from erasure.targets.s3 import S3Target
     from erasure.targets.s3_client import make_s3_client
 
-    config = client_config(max_pool_connections=PARALLEL_TASKS * (S3_CONCURRENCY + 1))
+    config = client_config(max_pool_connections=PARALLEL_TASKS * (S3_CONCURRENCY + 2))
     return S3Target(make_s3_client(clients.session, config), concurrency=S3_CONCURRENCY)
 
 

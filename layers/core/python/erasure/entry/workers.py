@@ -69,7 +69,10 @@ def make_plan_job(
 
 
 def _deadline(context: Any, margin_seconds: int) -> Deadline:
-    return Deadline(context.get_remaining_time_in_millis() / 1000 - margin_seconds)
+    """Stop ``margin_seconds`` before the function's time is up, but work for half of it at least: a margin that is
+    longer than the timeout would make slices that do nothing, for ever."""
+    remaining = context.get_remaining_time_in_millis() / 1000
+    return Deadline(max(remaining - margin_seconds, remaining / 2))
 
 
 def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from erasure.domain.audit import next_entry
+from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import targets_for
-from erasure.domain.request import CANCELLED, FINISHED, ErasureRequest
+from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, ErasureRequest
 from erasure.domain.subject import Subject, keyed_digest, subject_digest
 from erasure.domain.times import due_at, purged_by
 from erasure.errors import (
@@ -157,7 +157,7 @@ class SelfDeletionService:
             self._acceptance.accept(id_digest, request, entry, now, record)
         except IdempotencyKeyUsedError:
             return self._answer_again(record)
-        self._enqueue(request.request_id)
+        self._enqueue(request, entry)
         return request.request_id
 
     def wait(self, subject: Subject, request_id: str, seconds: float) -> RequestView:
@@ -198,13 +198,14 @@ class SelfDeletionService:
             purged_by=purged_by(now, self._policy.purge_days),
         )
 
-    def _enqueue(self, request_id: str) -> None:
+    def _enqueue(self, request: ErasureRequest, last: AuditEntry) -> None:
         try:
-            self._queue.send(request_id, 1)
+            self._queue.send(request.request_id, 1)
         except UnavailableError:
             # Nobody would pick the request up, so it must not stay open. If the message was sent after all and only
             # the answer was lost, planning finds the request cancelled and erases nothing.
-            if not self._requests.cancel(request_id):
+            entry = next_entry(request.request_id, last, "cancelled", self._now(), {"reason": "not_queued"})
+            if not self._requests.cancel(request, entry):
                 return  # it has started: the message did arrive
             raise
 
@@ -214,13 +215,20 @@ class SelfDeletionService:
             raise UnavailableError("the earlier answer could not be read")
         if not hmac.compare_digest(known.body_digest, record.body_digest):
             raise ConflictError("Idempotency-Key: was used with another body")
+        request = self._requests.get(known.request_id)
+        if request is not None and request.state == REQUESTED:
+            # The first call may have died between writing the request down and queueing it. A second message does
+            # no harm: the job is named after the request.
+            self._queue.send(known.request_id, 1)
         return known.request_id
 
     def _check_identifier(self, subject: Subject, digest: str, now: datetime) -> None:
-        data_map = self._current_map()
         request = ErasureRequest("", subject, digest, FAMILY, now, now, now)
+        targets = targets_for(request, self._current_map().targets)
+        if not targets:
+            raise UnavailableError("the data map has no target for this: nothing could be erased")
         try:
-            for target in targets_for(request, data_map.targets):
+            for target in targets:
                 target.check_values(subject.values())
         except TargetError:
             raise InvalidInputError(

@@ -70,6 +70,8 @@ def verify_unit(job_id: str, unit: str, deadline: Deadline, use: VerifyUnitDepen
 
 
 def _verify(task: Task, request: ErasureRequest, deadline: Deadline, use: VerifyUnitDependencies) -> _Verdict:
+    if deadline.expired():
+        return _Verdict(ERASED_UNVERIFIED, task.rounds, task.stalls, None)  # others had the time: its turn comes
     verdict = _judge(task, request, deadline, use)
     try:
         use.tasks.set_verified(
