@@ -21,13 +21,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from erasure.domain.canonical import digest_of
+from erasure.domain.collisions import PREFIX_SEPARATORS, covers_others, scope_of
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.domain.templates import Template, parse_template
 from erasure.errors import DataMapError, InvalidInputError
 
-PREFIX_SEPARATORS = "/#:|"
 KNOWN_PLACEHOLDERS = frozenset({"tenant_id", "user_id"})
 MAX_TARGETS = 200
+_ANYBODY = {"tenant_id": "0t0", "user_id": "0u0"}
+"""Ids that stand for all ids: they occur in no template."""
 
 _Category = Literal["account", "session", "credential", "membership", "content", "preference", "record"]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -109,6 +111,9 @@ def parse_data_map(document: object) -> DataMap:
     if problems:
         raise DataMapError(problems)
     targets = tuple(_spec(target) for target in parsed.targets)
+    problems = list(_collisions(targets))
+    if problems:
+        raise DataMapError(problems)
     return DataMap(document, targets, _digest(document, targets), tuple(_warnings(targets)))
 
 
@@ -209,6 +214,20 @@ def _spec(target: _Target) -> TargetSpec:
     ]
     rule = DynamoDBRule(target.dynamodb.table, rules[0], rules[1] if len(rules) > 1 else None, target.dynamodb.index)
     return TargetSpec(target.name, target.category, dynamodb=rule)
+
+
+def _collisions(targets: tuple[TargetSpec, ...]) -> Iterator[tuple[str, str]]:
+    """Pairs of targets that meet whatever the ids are. Those that meet for some ids are refused subject by subject."""
+    for number, target in enumerate(targets):
+        scope = scope_of(target)
+        text = scope.template.render(_ANYBODY)
+        for other_number, other in enumerate(targets):
+            if covers_others(scope, text, _ANYBODY, scope_of(other)):
+                yield (
+                    f"targets[{number}]",
+                    f"may match data of others that targets[{other_number}] keeps in the same place: "
+                    "begin the two with different text",
+                )
 
 
 def _warnings(targets: tuple[TargetSpec, ...]) -> Iterator[tuple[str, str]]:

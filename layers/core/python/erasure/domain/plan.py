@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from erasure.domain.collisions import check_alone
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import TargetError
@@ -74,16 +75,18 @@ def plan_units(job_id: str, requests: Sequence[ErasureRequest], targets: Sequenc
         for start in range(0, len(wanted), UNIT_SIZE):
             name = f"{kind}-{start // UNIT_SIZE:02d}"
             tasks = tuple(
-                _task(job_id, name, number, request, spec)
+                _task(job_id, name, number, request, spec, targets)
                 for number, (request, spec) in enumerate(wanted[start : start + UNIT_SIZE])
             )
             units.append(Unit(name, kind, tasks))
     return units
 
 
-def _task(job_id: str, unit: str, number: int, request: ErasureRequest, spec: TargetSpec) -> Task:
+def _task(
+    job_id: str, unit: str, number: int, request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec]
+) -> Task:
     try:
-        spec.check_values(request.subject.values())
+        check_alone(spec, all_targets, request.subject.values())
     except TargetError as error:
         return Task(job_id, unit, number, request.request_id, spec, status=FAILED, reason=error.code)
     return Task(job_id, unit, number, request.request_id, spec)

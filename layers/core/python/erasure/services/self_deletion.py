@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import targets_for
@@ -224,12 +225,13 @@ class SelfDeletionService:
 
     def _check_identifier(self, subject: Subject, digest: str, now: datetime) -> None:
         request = ErasureRequest("", subject, digest, FAMILY, now, now, now)
-        targets = targets_for(request, self._current_map().targets)
+        all_targets = self._current_map().targets
+        targets = targets_for(request, all_targets)
         if not targets:
             raise UnavailableError("the data map has no target for this: nothing could be erased")
         try:
             for target in targets:
-                target.check_values(subject.values())
+                check_alone(target, all_targets, subject.values())
         except TargetError:
             raise InvalidInputError(
                 "user id", "holds a character that separates ids where this service's data is kept"
