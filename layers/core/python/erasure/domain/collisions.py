@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from erasure.domain.target_spec import KeyRule, TargetSpec
 from erasure.domain.templates import Template, parse_template
@@ -35,6 +36,7 @@ class Scope:
     exact: bool
 
 
+@lru_cache(maxsize=1024)
 def scope_of(spec: TargetSpec) -> Scope:
     if spec.s3 is not None:
         text, exact = (spec.s3.key, True) if spec.s3.key is not None else (spec.s3.prefix, False)

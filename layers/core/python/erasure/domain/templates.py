@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from erasure.errors import InvalidInputError, TargetError
 
@@ -62,6 +63,7 @@ class Template:
         return "".join(rendered)
 
 
+@lru_cache(maxsize=1024)
 def parse_template(source: str, field: str) -> Template:
     """Parse ``source``; ``field`` names it in errors.
 
