@@ -61,7 +61,9 @@ def check_alone(spec: TargetSpec, all_targets: Iterable[TargetSpec], values: Map
     scope = scope_of(spec)
     text = scope.template.render(values)
     for other in all_targets:
-        if covers_others(scope, text, values, scope_of(other)):
+        if covers_others(scope, text, values, scope_of(other)) or _lies_with_others(
+            scope, text, values, scope_of(other)
+        ):
             raise TargetError(
                 "ambiguous_identifier", permanent=True, detail="what is matched is also another target's for others"
             )
@@ -77,10 +79,24 @@ def covers_others(scope: Scope, text: str, values: Mapping[str, str], other: Sco
     return any(bound.get(name) != values.get(name) for name in other.template.names)
 
 
-def _bind(text: str, exact: bool, template: Template) -> dict[str, str] | None:
+def _lies_with_others(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
+    """Whether the exact ``text`` of an id that looks like a path is in what the prefix ``other`` has for somebody else.
+
+    Only ids with separators are looked at: what the others render to is itself refused where it covers anybody else's.
+    """
+    if scope.container != other.container or not scope.exact or other.exact or not scope.template.ends_in_placeholder:
+        return False
+    if _SEPARATORS.isdisjoint(values[scope.template.names[-1]]):
+        return False
+    bound = _bind(text, True, other.template, may_go_on=True)
+    return bound is not None and any(bound[name] != values.get(name) for name in other.template.names)
+
+
+def _bind(text: str, exact: bool, template: Template, *, may_go_on: bool = False) -> dict[str, str] | None:
     """Values with which ``template`` renders to ``text``, or (unless ``exact``) to something that begins with it.
 
-    ``None``: there are none. Names that ``text`` leaves open are missing.
+    ``None``: there are none. Names that ``text`` leaves open are missing. ``may_go_on``: ``text`` may be longer than
+    what ``template`` renders to.
     """
     bound: dict[str, str] = {}
     rest = text
@@ -103,4 +119,4 @@ def _bind(text: str, exact: bool, template: Template) -> dict[str, str] | None:
         if bound.setdefault(part, rest[:length]) != rest[:length]:
             return None
         rest = rest[length:]
-    return None if rest else bound
+    return None if rest and not may_go_on else bound

@@ -1,0 +1,86 @@
+"""Attacks that once worked. Each test is one, told from the attacker's side."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import pytest
+
+from erasure.domain.collisions import check_alone
+from erasure.domain.data_map import DataMap, parse_data_map
+from erasure.domain.plan import FAILED, PENDING, plan_units
+from erasure.domain.target_spec import TargetSpec
+from erasure.errors import DataMapError, TargetError
+from tests.contract.stores import a_request
+
+# One bucket: a picture of each person at an exact key, and their invoices, which self-deletion does not cover.
+PICTURE = {"name": "picture", "category": "content", "s3": {"bucket": "files", "key": "{tenant_id}/{user_id}"}}
+INVOICES = {"name": "invoices", "category": "record", "s3": {"bucket": "files", "prefix": "{tenant_id}/{user_id}/"}}
+
+
+def _map(*targets: dict[str, object]) -> DataMap:
+    return parse_data_map({"version": 1, "targets": list(targets)})
+
+
+@pytest.mark.parametrize("targets", [(PICTURE, INVOICES), (INVOICES, PICTURE)])
+def test_an_id_like_a_path_is_not_somebody_elses_file(targets: tuple[dict[str, object], ...]) -> None:
+    """A person who calls themselves "ann/2026.pdf" does not get Ann's invoice erased as their own picture."""
+    data_map = _map(*targets)
+    picture = next(target for target in data_map.targets if target.name == "picture")
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(picture, data_map.targets, {"tenant_id": "acme", "user_id": "ann/2026.pdf"})
+    (unit,) = plan_units("job", [a_request("acme", "ann/2026.pdf")], data_map.targets)
+    assert [(task.spec.name, task.status, task.reason) for task in unit.tasks] == [
+        ("picture", FAILED, "ambiguous_identifier")
+    ]
+
+
+@pytest.mark.parametrize("user_id", ["ann", "ann.2026", "50%", "a b"])
+def test_ids_unlike_a_path_keep_their_files(user_id: str) -> None:
+    """Next to a prefix, an exact key stays good for everybody whose id is not a path."""
+    (unit,) = plan_units("job", [a_request("acme", user_id)], _map(PICTURE, INVOICES).targets)
+    assert [task.status for task in unit.tasks] == [PENDING]
+
+
+def test_an_id_like_a_path_is_data_where_no_prefix_is() -> None:
+    """Without a prefix beside it, the last placeholder of an exact key may hold anything, slashes included."""
+    (unit,) = plan_units("job", [a_request("acme", "ann/2026.pdf")], _map(PICTURE).targets)
+    assert [task.status for task in unit.tasks] == [PENDING]
+
+
+TEMPLATES = ["{tenant_id}/{user_id}", "a/{tenant_id}/{user_id}", "{tenant_id}/a/{user_id}", "{user_id}", "a{user_id}"]
+IDS = ["a", "b", "a/b", "b/a", "a#b", "/a", "b/", "a/b/a"]
+PEOPLE = [{"tenant_id": tenant, "user_id": user} for tenant, user in product(IDS, IDS)]
+
+
+@pytest.mark.parametrize("exact", TEMPLATES)
+@pytest.mark.parametrize("prefix", [f"{template}{end}" for template in TEMPLATES for end in ("/", "#", "/a/")])
+def test_no_key_lies_in_what_a_prefix_has_for_others(exact: str, prefix: str) -> None:
+    """For any exact key and any prefix in one bucket and any two people, however odd their ids: what the service agrees
+    to erase for one of them never touches what it agrees to erase for the other."""
+    try:
+        data_map = _map(
+            {"name": "file", "category": "content", "s3": {"bucket": "files", "key": exact}},
+            {"name": "folder", "category": "content", "s3": {"bucket": "files", "prefix": prefix}},
+        )
+    except DataMapError:
+        return
+    one, other = data_map.targets
+    names = set(re.findall(r"{(\w+)}", exact)) & set(re.findall(r"{(\w+)}", prefix))
+    files = _agreed(one, data_map)
+    for folder, owner in _agreed(other, data_map):
+        for file, person in files:
+            if file.startswith(folder):
+                assert all(person[name] == owner[name] for name in names), (file, folder)
+
+
+def _agreed(spec: TargetSpec, data_map: DataMap) -> list[tuple[str, dict[str, str]]]:
+    agreed = []
+    for person in PEOPLE:
+        try:
+            check_alone(spec, data_map.targets, person)
+        except TargetError:
+            continue
+        agreed.append((spec.templates()[0].render(person), person))
+    return agreed
