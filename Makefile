@@ -20,8 +20,11 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup up down reset token seed demo test bench lint data-map
 
-# The build-* targets that `sam build` calls.
-include build.mk
+# `sam build` calls the build-* targets from a scratch folder, in its containers too: the place of this file is what
+# tells where the project is. The rest is about a path with spaces or apostrophes in it.
+PROJECT := $(shell dirname '$(subst ','\'',$(strip $(MAKEFILE_LIST)))')
+space := $(subst ,, )
+include $(subst $(space),\ ,$(PROJECT))/build.mk
 
 help:
 	@echo "make setup                       install everything into .venv and .local (once)"

@@ -1,10 +1,12 @@
 # The targets that `sam build` calls, one for each function and layer: template.yaml gives them the makefile
-# build method. They run in the project's folder; SAM hands the place of the result over in ARTIFACTS_DIR.
+# build method. They run in a scratch folder of SAM's, which hands over where the result belongs in ARTIFACTS_DIR.
 #
 # ERASURE_PYTHON  interpreter of the functions' runtime: it compiles the bytecode, so its version must be the runtime's
 # ERASURE_ARCH    processor of the functions: aarch64 (AWS name: arm64) or x86_64
 #
 # The defaults fit the template's defaults. layers/build.py compares them with the parameters that SAM was given.
+# In a container (`sam build --use-container`) it sees those of samconfig.toml only, not SAM's command line; the two
+# variables reach it by --container-env-var.
 
 ERASURE_PYTHON ?= python3.13
 ERASURE_ARCH ?= aarch64
@@ -15,7 +17,7 @@ define build_artefact
 	echo "$(ERASURE_PYTHON) does not run here. The functions' bytecode is compiled by the runtime's own Python:" >&2; \
 	echo "install it, or set ERASURE_PYTHON to another one and deploy with PythonRuntime of the same version." >&2; \
 	exit 1; }
-@"$(ERASURE_PYTHON)" layers/build.py $(1) "$(ARTIFACTS_DIR)"
+@"$(ERASURE_PYTHON)" "$(PROJECT)/layers/build.py" $(1) "$(ARTIFACTS_DIR)"
 endef
 
 .PHONY: build-SubjectApi build-StartJobs build-PlanJob build-EraseDynamodb build-EraseS3 build-VerifyTarget \

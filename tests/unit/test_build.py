@@ -121,18 +121,20 @@ Build = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def sam_build(tmp_path: Path) -> Iterator[Build]:
-    """Runs a make target as `sam build` does: below a process of that name, with these arguments."""
+    """Runs a make target as `sam build` does: below a process of that name, in a scratch folder."""
     command = tmp_path / "bin" / "sam"
     command.parent.mkdir()
-    command.write_text('#!/bin/sh\nmake --makefile Makefile "$TARGET"\nexit $?\n')
+    command.write_text('#!/bin/sh\nmake --makefile "$PLACE/Makefile" "$TARGET"\nexit $?\n')
     command.chmod(0o755)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
 
     def run(*arguments: str, target: str = "build-CloseJob", **environment: str) -> subprocess.CompletedProcess[str]:
         given = {name: value for name, value in os.environ.items() if not name.startswith(("ERASURE_", "MAKE"))}
-        given |= {"ARTIFACTS_DIR": str(tmp_path / "artefact"), "TARGET": target}
+        given |= {"ARTIFACTS_DIR": str(tmp_path / "artefact"), "TARGET": target, "PLACE": str(ROOT)}
         given |= {"ERASURE_PYTHON": sys.executable, "ERASURE_ARCH": platform.machine(), **environment}
         return subprocess.run(
-            [str(command), "build", *arguments], cwd=ROOT, env=given, capture_output=True, text=True, check=False
+            [str(command), "build", *arguments], cwd=scratch, env=given, capture_output=True, text=True, check=False
         )
 
     return run
@@ -143,6 +145,18 @@ def test_make_builds_what_sam_asks_for(sam_build: Build, tmp_path: Path) -> None
     done = sam_build("--parameter-overrides", f"PythonRuntime={RUNTIME}", f"Architecture={PROCESSOR}")
     assert done.returncode == 0, done.stderr
     assert without_bytecode(tmp_path / "artefact") == []
+    assert (tmp_path / "artefact" / "app.py").exists()
+
+
+def test_project_may_lie_anywhere(sam_build: Build, tmp_path: Path) -> None:
+    """The path of the project may hold spaces and apostrophes."""
+    place = tmp_path / "somebody's own folder"
+    place.mkdir()
+    for name in ("Makefile", "build.mk", "layers", "functions", "samconfig.toml"):
+        (place / name).symlink_to(ROOT / name)
+    overrides = ("--parameter-overrides", f"PythonRuntime={RUNTIME}", f"Architecture={PROCESSOR}")
+    done = sam_build(*overrides, PLACE=str(place))
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "artefact" / "app.py").exists()
 
 
