@@ -26,11 +26,10 @@ from local.seeding import seed
 from local.stack import LocalError, Stack, load_stack
 from moto.core.botocore_stubber import BotocoreStubber
 
-from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.subject import Subject
 from tests.bench.counting import CallCounter
-from tests.e2e.calls import Caller, execution_arn, request_of
+from tests.e2e.calls import Caller, request_of, state_transitions
 from tests.functional.job_stack import JobStack
 
 GOAL = 9
@@ -173,11 +172,11 @@ def _rows_on_stack() -> list[dict[str, Any]]:
         seed(stack, of=[HEAVY, LIGHT])
         bare = _seconds(lambda: _delete_bare(stack))
         seed(stack, of=[HEAVY])
-        light = _states(stack, Caller(stack, LIGHT).erase())  # first: it starts the workers
+        light = state_transitions(stack, Caller(stack, LIGHT).erase())  # first: it starts the workers
         began = time.monotonic()
         request_id = Caller(stack, HEAVY).erase()
         wall = time.monotonic() - began
-        heavy = _states(stack, request_id)
+        heavy = state_transitions(stack, request_id)
     finally:
         seed(stack, of=[HEAVY, LIGHT])
     outcomes = request_of(stack, request_id).outcomes
@@ -191,21 +190,6 @@ def _rows_on_stack() -> list[dict[str, Any]]:
             _row(f"seconds to erase {erased:,} items and versions, against plain loops that verify nothing", wall, bare)
         ),
     ]
-
-
-def _states(stack: Stack, request_id: str) -> int:
-    """State transitions of a finished job.
-
-    The emulator's history has the calls of functions inside of a Map, but not the states there. So the calls are
-    counted, and what the workflow has beside them is added: EraseUnits, Again after each Verify, UnitDone of each unit.
-    """
-    job_id = f"{request_id}-1"
-    pages = stack.client("stepfunctions").get_paginator("get_execution_history")
-    events = [event for page in pages.paginate(executionArn=execution_arn(stack, job_id)) for event in page["events"]]
-    calls = sum(event["type"] == "TaskScheduled" for event in events)
-    tasks = DynamoDBTaskStore(lambda: stack.client("dynamodb"), stack["REQUESTS_TABLE"]).tasks(job_id)
-    verified = (calls - len(["Plan", "Close"])) // 2
-    return calls + 1 + verified + len({task.unit for task in tasks})
 
 
 def _seconds(work: Callable[[], Any]) -> float:

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, ParamValidationError
+from botocore.exceptions import ClientError
 
-from erasure.adapters.aws import Clients, client_config, error_code, is_passing
+from erasure.adapters.aws import Clients, client_config, error_code
 from erasure.cold_start import kept_for_good
 
 
@@ -73,25 +73,6 @@ def test_real_client_has_the_timeouts_and_retries(monkeypatch: pytest.MonkeyPatc
     # One call and four repetitions: botocore counts those.
     assert config.retries == {"mode": "standard", "total_max_attempts": 5}
     assert client_config(max_pool_connections=40).max_pool_connections == 40
-
-
-@pytest.mark.parametrize(
-    ("error", "passing"),
-    [
-        (client_error("ThrottlingException"), True),
-        (client_error("SlowDown", 503), True),
-        (client_error("Whatever", 500), True),
-        (client_error("AccessDenied", 403), False),
-        (client_error("ConditionalCheckFailedException"), False),
-        (ConnectTimeoutError(endpoint_url="https://example"), True),
-        (ParamValidationError(report="x"), False),
-        (ValueError(), False),
-    ],
-    ids=repr,
-)
-def test_passing_errors_are_told_from_lasting_ones(error: Exception, passing: bool) -> None:
-    """Throttling, faults of the service and missing answers pass; refusals and bugs do not."""
-    assert is_passing(error) is passing
 
 
 def test_error_code_of_an_odd_answer_is_empty() -> None:

@@ -9,23 +9,8 @@ from erasure.cold_start import kept_for_good
 
 with kept_for_good():
     from botocore.config import Config
-    from botocore.exceptions import ClientError, HTTPClientError
-    from botocore.exceptions import ConnectionError as NoConnectionError
+    from botocore.exceptions import ClientError
     from botocore.session import Session, get_session
-
-ERROR_CODES_TO_WAIT_OUT = frozenset(
-    {
-        "InternalServerError",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "SlowDown",
-        "ThrottlingException",
-        "Throttling",
-    }
-)
-
 
 def client_config(*, max_pool_connections: int = 16, read_timeout: float = 10.0) -> Config:
     """Short timeouts and a few quick retries: a slice that waits for a dead connection erases nothing."""
@@ -70,11 +55,3 @@ class Clients:
 
 def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: throttled, the service's own fault, or no answer at all."""
-    if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error_code(error) in ERROR_CODES_TO_WAIT_OUT or status >= 500
-    return isinstance(error, (NoConnectionError, HTTPClientError))
