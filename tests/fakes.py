@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import DataMap
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import ERASED_UNVERIFIED, Task
+from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, Task
 from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import DeleteIdRejectedError, IdempotencyKeyUsedError, SliceLostError, UnavailableError
@@ -203,18 +203,20 @@ class FakeTaskStore:
     def begin_slice(self, task: Task, slice_id: str) -> Task:
         with self._lock:
             record = self._record(task, running=task.running)
+            if record.status != PENDING:
+                raise SliceLostError("another slice has taken this task over")
             at_least = task.at_least or task.running is not None
             return self._write(replace(record, running=slice_id, at_least=at_least))
 
     def add_erased(self, task: Task, slice_id: str, count: int) -> None:
         with self._lock:
             record = self._record(task, running=slice_id)
-            self._write(replace(record, erased=record.erased + count))
+            self._write(replace(record, erased=task.erased + count))
 
     def end_slice(self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None) -> None:
         with self._lock:
             record = self._record(task, running=slice_id)
-            erased = record.erased + count
+            erased = task.erased + count
             self._write(replace(record, erased=erased, status=status, stalls=stalls, reason=reason, running=None))
 
     def set_verified(self, task: Task, *, status: str, rounds: int, stalls: int, reason: str | None) -> None:

@@ -423,7 +423,7 @@ def test_slice_counts(stores: Stores) -> None:
         working = stores.tasks.begin_slice(_get(stores), slice_id)
         assert _get(stores) == working
         stores.tasks.add_erased(working, slice_id, 5)
-        stores.tasks.end_slice(working, slice_id, count=2, status=PENDING, stalls=1, reason="throttled")
+        stores.tasks.end_slice(working, slice_id, count=7, status=PENDING, stalls=1, reason="throttled")
     assert _get(stores) == replace(task, erased=14, stalls=1, reason="throttled")
 
 
@@ -468,6 +468,20 @@ def test_a_slice_ends_once(stores: Stores) -> None:
     assert _get(stores).erased == 2
 
 
+@pytest.mark.parametrize("status", [ERASED_UNVERIFIED, VERIFIED, FAILED])
+def test_what_is_done_is_not_begun_again(stores: Stores, status: str) -> None:
+    """A slice that read the task while it was open, and comes when others are done with it, does not get it."""
+    still_open = _one(stores)
+    task = stores.tasks.begin_slice(still_open, "a")
+    stores.tasks.end_slice(task, "a", count=2, status=ERASED_UNVERIFIED, stalls=0, reason=None)
+    if status != ERASED_UNVERIFIED:
+        stores.tasks.set_verified(_get(stores), status=status, rounds=0, stalls=0, reason=None)
+    before = _get(stores)
+    with pytest.raises(SliceLostError):
+        stores.tasks.begin_slice(still_open, "late")
+    assert _get(stores) == before
+
+
 @pytest.mark.parametrize("left_behind", [False, True])
 def test_one_of_many_slices_begins(shared_stores: Stores, left_behind: bool) -> None:
     """Slices that begin at the same moment on what they read: exactly one gets the task."""
@@ -494,13 +508,13 @@ def test_verification_is_written_for_erased_tasks(stores: Stores) -> None:
 def test_verification_of_what_is_not_erased_is_lost(stores: Stores, case: str) -> None:
     """Verification never overrules an eraser that is at work, nor an earlier verdict."""
     task = _one(stores)
-    if case != "pending":
+    if case == "running":
+        stores.tasks.begin_slice(task, "b")
+    elif case != "pending":
         begun = stores.tasks.begin_slice(task, "a")
         stores.tasks.end_slice(begun, "a", count=0, status=ERASED_UNVERIFIED, stalls=0, reason=None)
     read = _get(stores)
-    if case == "running":
-        stores.tasks.begin_slice(read, "b")
-    elif case in ("verified", "failed"):
+    if case in ("verified", "failed"):
         stores.tasks.set_verified(read, status=case, rounds=0, stalls=0, reason=None)
     before = _get(stores)
     with pytest.raises(SliceLostError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -15,16 +16,24 @@ from erasure.errors import DataMapError, TargetError
 from tests.contract.stores import a_request
 
 # One bucket: a picture of each person at an exact key, and their invoices, which self-deletion does not cover.
-PICTURE = {"name": "picture", "category": "content", "s3": {"bucket": "files", "key": "{tenant_id}/{user_id}"}}
-INVOICES = {"name": "invoices", "category": "record", "s3": {"bucket": "files", "prefix": "{tenant_id}/{user_id}/"}}
+PICTURE: dict[str, Any] = {
+    "name": "picture",
+    "category": "content",
+    "s3": {"bucket": "files", "key": "{tenant_id}/{user_id}"},
+}
+INVOICES: dict[str, Any] = {
+    "name": "invoices",
+    "category": "record",
+    "s3": {"bucket": "files", "prefix": "{tenant_id}/{user_id}/"},
+}
 
 
-def _map(*targets: dict[str, object]) -> DataMap:
+def _map(*targets: dict[str, Any]) -> DataMap:
     return parse_data_map({"version": 1, "targets": list(targets)})
 
 
 @pytest.mark.parametrize("targets", [(PICTURE, INVOICES), (INVOICES, PICTURE)])
-def test_an_id_like_a_path_is_not_somebody_elses_file(targets: tuple[dict[str, object], ...]) -> None:
+def test_an_id_like_a_path_is_not_somebody_elses_file(targets: tuple[dict[str, Any], ...]) -> None:
     """A person who calls themselves "ann/2026.pdf" does not get Ann's invoice erased as their own picture."""
     data_map = _map(*targets)
     picture = next(target for target in data_map.targets if target.name == "picture")

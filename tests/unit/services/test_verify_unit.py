@@ -9,7 +9,7 @@ import pytest
 
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Task
 from erasure.domain.request import CANCELLED, FINISHED, HELD, STARTED, ErasureRequest
-from erasure.errors import TargetError
+from erasure.errors import SliceLostError, TargetError
 from erasure.services.erase_unit import MAX_STALLS
 from erasure.services.verify_unit import LONGEST_PAUSE_SECONDS, NextStep
 from erasure.targets.protocol import SliceResult, VerifyResult
@@ -153,17 +153,32 @@ def test_a_stopped_request_ends_the_loop(world: World, request_: ErasureRequest,
     assert world.target.verify_calls == []
 
 
-def test_an_eraser_at_work_is_not_overruled(world: World, request_: ErasureRequest) -> None:
-    """If an eraser takes the task up while it is being verified, the verdict is dropped and the loop goes on."""
+def test_an_eraser_that_comes_late_does_not_take_it_up_again(world: World, request_: ErasureRequest) -> None:
+    """An eraser that read the task while it was still open gets no hold of it during its verification."""
+    still_open = task(world)
     world.erase(JOB, UNIT)
 
     def meanwhile() -> VerifyResult:
-        world.tasks.begin_slice(task(world), "late")
+        with pytest.raises(SliceLostError):
+            world.tasks.begin_slice(still_open, "late")
+        return VerifyResult(0, complete=True)
+
+    world.target.script["notes:verify"] = [meanwhile]
+    assert world.verify(JOB, UNIT).again is False
+    assert (task(world).status, task(world).running) == (VERIFIED, None)
+
+
+def test_a_verdict_that_comes_second_is_dropped(world: World, request_: ErasureRequest) -> None:
+    """If the task is not what it was when it has been verified, the verdict is dropped and the loop goes on."""
+    world.erase(JOB, UNIT)
+
+    def meanwhile() -> VerifyResult:
+        world.tasks.set_verified(task(world), status=PENDING, rounds=1, stalls=0, reason=None)
         return VerifyResult(0, complete=True)
 
     world.target.script["notes:verify"] = [meanwhile]
     assert world.verify(JOB, UNIT).again is True
-    assert (task(world).status, task(world).running) == (ERASED_UNVERIFIED, "late")
+    assert (task(world).status, task(world).rounds) == (PENDING, 1)
 
 
 def test_states_are_what_was_meant(world: World, request_: ErasureRequest) -> None:

@@ -95,14 +95,14 @@ class TaskStore(Protocol):
     def tasks(self, job_id: str, unit: str | None = None) -> list[Task]: ...
 
     def begin_slice(self, task: Task, slice_id: str) -> Task:
-        """Mark the task as being worked on. An earlier slice still marked died: ``at_least`` is set."""
+        """Mark the task as being worked on; returns it as it is then. An earlier slice still marked died:
+        ``at_least`` is set. Raises ``SliceLostError``, also if the task is not ``pending`` any more."""
 
     def add_erased(self, task: Task, slice_id: str, count: int) -> None:
-        """Count deletions while the slice goes on."""
+        """Count deletions while the slice goes on. ``task``: what ``begin_slice`` returned; ``count``: all so far."""
 
-    def end_slice(
-        self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None
-    ) -> None: ...
+    def end_slice(self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None) -> None:
+        """``task`` and ``count`` as for ``add_erased``."""
 
     def set_verified(self, task: Task, *, status: str, rounds: int, stalls: int, reason: str | None) -> None:
         """What verification found, written only while the task is ``erased`` and not being worked on."""

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
 from erasure.adapters.aws import error_code
-from erasure.domain.plan import ERASED_UNVERIFIED, Task
+from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, Task
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import SliceLostError, UnavailableError
 from erasure.ports import PinnedMap
@@ -140,18 +140,29 @@ class DynamoDBTaskStore:
         if task.running is not None:
             condition = "running = :before"
             values[":before"] = task.running
-        self._update(task, "SET running = :slice, at_least = :at_least", condition, values)
-        return replace(task, running=slice_id, at_least=at_least)
+        # Ours already: this is the client's own repetition of a call whose answer was lost.
+        condition = f"#status = :pending AND ({condition} OR {_WORKED_ON_BY_US})"
+        values[":pending"] = PENDING
+        now = self._update(task, "SET running = :slice, at_least = :at_least", condition, values)
+        return replace(task, running=slice_id, at_least=at_least, erased=now["erased"])
 
+    # Counts are set to a sum, never added to: the client repeats a call whose answer was lost.
     def add_erased(self, task: Task, slice_id: str, count: int) -> None:
-        self._update(task, "ADD erased :count", _WORKED_ON_BY_US, {":slice": slice_id, ":count": count})
+        values = {":slice": slice_id, ":erased": task.erased + count}
+        self._update(task, "SET erased = :erased", _WORKED_ON_BY_US, values)
 
     def end_slice(self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None) -> None:
         self._update(
             task,
-            "SET #status = :status, stalls = :stalls, reason = :reason REMOVE running ADD erased :count",
+            "SET #status = :status, stalls = :stalls, reason = :reason, erased = :erased REMOVE running",
             _WORKED_ON_BY_US,
-            {":slice": slice_id, ":status": status, ":stalls": stalls, ":reason": reason or "", ":count": count},
+            {
+                ":slice": slice_id,
+                ":status": status,
+                ":stalls": stalls,
+                ":reason": reason or "",
+                ":erased": task.erased + count,
+            },
         )
 
     def set_verified(self, task: Task, *, status: str, rounds: int, stalls: int, reason: str | None) -> None:
@@ -168,18 +179,20 @@ class DynamoDBTaskStore:
             },
         )
 
-    def _update(self, task: Task, expression: str, condition: str, values: dict[str, Any]) -> None:
+    def _update(self, task: Task, expression: str, condition: str, values: dict[str, Any]) -> dict[str, Any]:
+        """The update under a condition; returns the whole record as it is then. Raises :class:`SliceLostError`."""
         arguments: dict[str, Any] = {
             "TableName": self._table,
             "Key": task_key(task),
             "UpdateExpression": expression,
             "ConditionExpression": condition,
             "ExpressionAttributeValues": {name: to_attribute(value) for name, value in values.items()},
+            "ReturnValues": "ALL_NEW",
         }
         if "#status" in expression or "#status" in condition:
             arguments["ExpressionAttributeNames"] = {"#status": "status"}
         try:
-            self._client().update_item(**arguments)
+            return from_item(self._client().update_item(**arguments)["Attributes"])
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise

@@ -90,7 +90,7 @@ def _run_slice(
     if status == PENDING and stalls >= MAX_STALLS:
         status, reason = FAILED, reason or "no_progress"
     try:
-        use.tasks.end_slice(task, slice_id, count=counter.unwritten, status=status, stalls=stalls, reason=reason)
+        use.tasks.end_slice(task, slice_id, count=counter.seen, status=status, stalls=stalls, reason=reason)
     except SliceLostError:
         return True
     return status == PENDING
@@ -110,16 +110,14 @@ class _Counter:
         self._slice_id = slice_id
         self._tasks = tasks
         self.seen = 0
-        self.unwritten = 0
+        self._written = 0
 
     def count(self, erased: int) -> None:
         self.seen += erased
-        self.unwritten += erased
-        if self.unwritten >= COUNT_EVERY:
-            self._tasks.add_erased(self._task, self._slice_id, self.unwritten)
-            self.unwritten = 0
+        if self.seen - self._written >= COUNT_EVERY:
+            self._tasks.add_erased(self._task, self._slice_id, self.seen)
+            self._written = self.seen
 
     def reach(self, total: int) -> None:
         """What the slice has erased in all, as the target says at its end."""
-        self.unwritten += max(0, total - self.seen)
         self.seen = max(self.seen, total)
