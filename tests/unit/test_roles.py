@@ -12,7 +12,12 @@ import pytest
 
 from tests.unit.translated_template import of_type, resources, statements
 
-PARAMETERS = {"TargetTables": "app-accounts,app-sessions", "TargetBuckets": "app-documents,app-avatars"}
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+PARAMETERS = {
+    "TargetTables": "app-accounts,app-sessions",
+    "TargetBuckets": "app-documents,app-avatars",
+    "TargetKeys": KEY,
+}
 ROLES: dict[str, Any] = of_type(resources(PARAMETERS), "AWS::IAM::Role")
 FUNCTION_ROLES = sorted(
     function["Role"].rpartition("/")[2] for function in of_type(resources(PARAMETERS), "AWS::Lambda::Function").values()
@@ -133,6 +138,23 @@ def test_wildcard_arns_are_pinned_to_the_account(name: str) -> None:
             if any(":dynamodb:" in resource for resource in statement["Resource"]):
                 expected["aws:RequestedRegion"] = "eu-west-1"
             assert statement["Condition"] == {"StringEquals": expected}
+
+
+def test_keys_of_tables_are_used_through_dynamodb_only() -> None:
+    """DynamoDB decrypts in its caller's name: eraser and verifier may use the keys that are given, through it alone."""
+    using = {
+        name: statement
+        for name, role in ROLES.items()
+        for statement in statements(role)
+        if any(action.startswith("kms:") for action in statement["Action"])
+    }
+    assert set(using) == {"EraseDynamodbRole", "VerifyTargetRole"}
+    for statement in using.values():
+        assert statement["Resource"] == [KEY]
+        assert statement["Condition"] == {"StringLike": {"kms:ViaService": "dynamodb.*"}}
+    assert using["VerifyTargetRole"]["Action"] == ["kms:Decrypt", "kms:DescribeKey"]
+    without = of_type(resources(), "AWS::IAM::Role")
+    assert "kms:" not in json.dumps(without)
 
 
 def test_an_eraser_has_one_kind() -> None:

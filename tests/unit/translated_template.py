@@ -67,6 +67,12 @@ def _translated() -> str:
         return json.dumps(transform(template, {}, _NoManagedPolicies()))
 
 
+def translated() -> dict[str, Any]:
+    """The whole template after SAM's translation, intrinsics as they are."""
+    template: dict[str, Any] = json.loads(_translated())
+    return template
+
+
 def resources(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The resources that a deployment with these parameters creates, by logical id."""
     template = json.loads(_translated())

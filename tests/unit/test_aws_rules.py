@@ -1,0 +1,128 @@
+"""Rules of AWS that the emulators do not enforce; each says where AWS states it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
+
+from tests.unit.translated_template import ROOT, of_type, resources, source, translated
+
+ADAPTERS = sorted((ROOT / "layers" / "core" / "python" / "erasure" / "adapters").glob("*.py"))
+AWS = resources()
+
+# --- the template ------------------------------------------------------------------------------------------------
+
+
+def test_a_queues_policy_covers_one_queue() -> None:
+    """SQS: "Each policy must cover only a single queue" (developer guide, special information for SQS policies)."""
+    for policy in of_type(AWS, "AWS::SQS::QueuePolicy").values():
+        (queue,) = policy["Queues"]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert isinstance(statement["Resource"], str)
+            assert statement["Resource"].endswith(f":{queue}")
+
+
+def test_nothing_depends_on_what_may_not_be_there() -> None:
+    """CloudFormation: DependsOn takes no functions, and a resource whose condition is false is unresolved (E3005)."""
+    found = translated()["Resources"]
+    for name, resource in found.items():
+        listed = resource.get("DependsOn", [])
+        for needed in [listed] if isinstance(listed, str) else listed:
+            assert found[needed].get("Condition") in (None, resource.get("Condition")), f"{name} depends on {needed}"
+
+
+def test_access_logs_wait_for_the_regions_role() -> None:
+    """API Gateway refuses a stage with access logs while the region's settings have no role to write them with."""
+    waits = source()["Resources"]["ApiLogs"]["Metadata"]["WaitsFor"]["Fn::If"]
+    assert waits[:2] == ["SetsApiGatewayRole", {"Ref": "ApiGatewayAccount"}]
+    assert translated()["Resources"]["ApiGatewayAccount"]["Condition"] == waits[0]
+    (stage,) = of_type(translated()["Resources"], "AWS::ApiGateway::Stage").values()
+    assert "${ApiLogs}" in stage["AccessLogSetting"]["DestinationArn"]["Fn::Sub"]
+
+
+def test_names_fit_with_a_stack_name_of_49_characters() -> None:
+    """Lambda: a function's name has 64 characters at most. Step Functions: a state machine's has 80."""
+    written = [resource["Properties"] for resource in source()["Resources"].values()]
+    functions = [properties["FunctionName"]["Fn::Sub"] for properties in written if "FunctionName" in properties]
+    assert len(functions) == 7
+    stack = "s" * 49
+    assert max(len(name.replace("${AWS::StackName}", stack)) for name in functions) == 64
+    machine = source()["Resources"]["ErasureJob"]["Properties"]["Name"]["Fn::Sub"]
+    assert len(machine.replace("${AWS::StackName}", stack)) <= 80
+
+
+# --- DynamoDB's expressions --------------------------------------------------------------------------------------
+
+RESERVED = {word.upper() for word in ReservedKeywords.get_reserved_keywords()}
+_SIGNS_OF_AN_EXPRESSION = re.compile(
+    r"(?:^|[ (])(?:SET|ADD|REMOVE) \S|\b(?:attribute_(?:not_)?exists|begins_with|contains)\(|[=<>] ?:\w| IN \("
+)
+_SYNTAX = {"SET", "ADD", "REMOVE", "AND", "OR", "NOT", "IN", "BETWEEN"}
+_FUNCTIONS = {"attribute_exists", "attribute_not_exists", "begins_with", "contains", "size", "if_not_exists"}
+_WORD = re.compile(r"[#:]?[A-Za-z_][A-Za-z0-9_]*")
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """Every text of a module that is no documentation; the fixed parts of a formatted one joined by a space."""
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    inner: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            inner |= {id(part) for part in node.values}
+            yield " ".join(part.value for part in node.values if isinstance(part, ast.Constant))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation | inner:
+            yield node.value
+
+
+def bare_names(text: str) -> set[str]:
+    """Attribute names that an expression has without a placeholder; none if the text is no expression."""
+    if not _SIGNS_OF_AN_EXPRESSION.search(text):
+        return set()
+    words = _WORD.findall(text)
+    return {word for word in words if word[0] not in "#:" and word not in _SYNTAX | _FUNCTIONS}
+
+
+@pytest.mark.parametrize("module", ADAPTERS, ids=lambda path: path.stem)
+def test_expressions_name_no_reserved_word(module: Path) -> None:
+    """DynamoDB refuses an expression with one of its 573 reserved words as an attribute's name."""
+    names = set().union(*map(bare_names, literals(ast.parse(module.read_text(encoding="utf-8")))))
+    assert {name for name in names if name.upper() in RESERVED} == set()
+
+
+def test_the_search_for_reserved_words_finds_them() -> None:
+    """The list is the whole one, expressions are recognised, and a reserved word in one of them is seen."""
+    assert len(RESERVED) == 573
+    names: set[str] = set()
+    for module in ADAPTERS:
+        names |= set().union(*map(bare_names, literals(ast.parse(module.read_text(encoding="utf-8")))))
+    assert names >= {"pk", "sk", "expires_at", "tenant_state", "running", "erased", "closed_jobs", "version", "reason"}
+    for bad in (
+        "SET status = :s",
+        "x = :y AND ttl > :z",
+        "ADD count :n",
+        "contains(state, :x)",
+        "a = :b REMOVE region",
+    ):
+        assert {name.upper() for name in bare_names(bad)} & RESERVED, bad
+    assert bare_names("the state of a request is in the table") == set()
+
+
+def test_a_plans_expressions_use_placeholders_only() -> None:
+    """A team's attributes may be called anything, reserved words included: none of their names is in an expression."""
+    from erasure.targets.dynamodb_plan import ErasePlan, Match
+
+    plan = ErasePlan("t", "i", False, ("status", "date"), (Match("user", "ann", False), Match("date", "2026#", True)))
+    arguments: dict[str, Any] = plan.key_query()
+    for name in ("KeyConditionExpression", "ProjectionExpression"):
+        words = set(_WORD.findall(arguments[name])) - {"AND", "begins_with"}
+        assert words
+        assert all(word[0] in "#:" for word in words)
