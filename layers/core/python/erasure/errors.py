@@ -13,6 +13,7 @@
     ├── TransitionError            the request is not in a state that allows this
     ├── UnavailableError           a dependency did not answer; trying again may help
     ├── SliceLostError             another slice has taken this task over
+    ├── UnexpectedError            stands for a foreign error, whose text may hold anything
     └── TargetError                one target cannot be erased or verified; ``code``, ``permanent``
 
 No message of any of them may hold a subject identifier, a table or a bucket name: they end up in
@@ -80,6 +81,10 @@ class TransitionError(ErasureError):
 
 class UnavailableError(ErasureError):
     """Something that the service needs did not answer. Nothing was promised."""
+
+
+class UnexpectedError(ErasureError):
+    """A foreign error ended a function's call. ``str(error)`` is its kind and nothing that it said."""
 
 
 class TargetError(ErasureError):

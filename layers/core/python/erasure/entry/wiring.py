@@ -16,6 +16,7 @@ from aws_lambda_powertools.logging.logger import Logger
 from erasure.adapters.aws import Clients
 from erasure.cold_start import kept_for_good
 from erasure.entry import settings as env
+from erasure.errors import ErasureError, UnexpectedError, places_of
 
 if TYPE_CHECKING:
     from erasure.targets.protocol import Target
@@ -32,15 +33,27 @@ def utc_now() -> datetime:
 
 
 def handler_for(function: str) -> Handler:
-    """The handler of a function, built on its first call."""
+    """The handler of a function, built on its first call.
+
+    What it raises ends up in logs and in the execution's history, so only the service's own errors get out: a foreign
+    one may say anything. It is logged by its kind and place, and :class:`UnexpectedError` stands for it.
+    """
     build = BUILDERS[function]
     built: list[Handler] = []
 
     def handler(event: Any, context: Any) -> Any:
-        if not built:
-            with kept_for_good():
-                built.append(build(None, Clients()))
-        return built[0](event, context)
+        try:
+            if not built:
+                with kept_for_good():
+                    built.append(build(None, Clients()))
+            return built[0](event, context)
+        except ErasureError as error:
+            raise error from None
+        except Exception as error:
+            kind = type(error).__name__
+            Logger().error("unexpected", function=function, kind=kind, places=places_of(error))
+        # Outside of the except block, so that nothing of the other error hangs on this one.
+        raise UnexpectedError(kind)
 
     return handler
 

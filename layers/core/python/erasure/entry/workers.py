@@ -11,7 +11,7 @@ from typing import Any
 from aws_lambda_powertools.logging.logger import Logger
 
 from erasure.adapters.messaging import StepFunctionsWorkflow
-from erasure.errors import InvalidInputError
+from erasure.errors import InvalidInputError, places_of
 from erasure.ports import AuditLog, Clock, DataMapStore, RequestStore, TaskStore
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
@@ -33,6 +33,11 @@ def make_start_jobs(workflow: StepFunctionsWorkflow, logger: Logger) -> Handler:
             job_id = start_job(record["body"], workflow)
         except InvalidInputError as error:
             logger.error("message refused", field=error.field, rule=error.rule, message_id=record["messageId"])
+            raise
+        except Exception as error:
+            # The queue delivers the message again. Without this line nobody would know why.
+            kind, places = type(error).__name__, places_of(error)
+            logger.error("job not started", kind=kind, places=places, message_id=record["messageId"])
             raise
         logger.info("job started", job_id=job_id)
 
