@@ -12,6 +12,7 @@ with kept_for_good():
     from botocore.exceptions import ClientError
     from botocore.session import Session, get_session
 
+
 def client_config(*, max_pool_connections: int = 16, read_timeout: float = 10.0) -> Config:
     """Short timeouts and a few quick retries: a slice that waits for a dead connection erases nothing."""
     return Config(
