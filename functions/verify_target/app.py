@@ -1,7 +1,8 @@
 """Reads a unit's targets again, under a role that cannot write to them.
 
-In: a unit, ``{"job_id", "unit", "eraser"}``.
-Out: the unit, ``"again"`` (whether the eraser is needed once more) and ``"wait"`` (seconds before that, 0: at once).
+In: a unit, ``{"job_id", "unit", "eraser", "passes_left"}``.
+Out: the unit with one pass less, ``"again"`` (whether the eraser is needed once more) and ``"wait"`` (seconds before
+that, 0: at once).
 """
 
 from erasure.entry.wiring import handler_for

@@ -230,4 +230,4 @@ def _event(function: str) -> dict[str, Any]:
     if function == "start_jobs":
         body = json.dumps({"request_id": request_id, "attempt": 1})
         return {"Records": [{"messageId": "m-1", "body": body, "eventSource": "aws:sqs"}]}
-    return {**job, "unit": "dynamodb-00", "eraser": "erase_dynamodb"}
+    return {**job, "unit": "dynamodb-00", "eraser": "erase_dynamodb", "passes_left": 600}

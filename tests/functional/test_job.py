@@ -78,7 +78,7 @@ def test_the_example_events_are_what_the_functions_take(stack: JobStack) -> None
     ):
         erased = stack.call(function, unit)
         assert erased == example(f"verify_target/{verify}", request_id)
-        assert stack.call("verify_target", erased) == {**unit, "again": False, "wait": 0}
+        assert stack.call("verify_target", erased) == {**unit, "passes_left": 599, "again": False, "wait": 0}
     closed = stack.call("close_job", example("close_job/first_attempt.json", request_id))
     assert closed == {"job_id": f"{request_id}-1", "finished": 1, "attention": 0}
     assert stack.request(request_id).state == FINISHED
@@ -140,6 +140,20 @@ def test_a_killed_slice_is_made_good(stack: JobStack) -> None:
     assert stack.request(request_id).state == FINISHED
     assert stack.outcomes(request_id)["notes"] == TargetOutcome("notes", "content", ERASED, 29, at_least=True)
     assert not any(outcome.at_least for name, outcome in stack.outcomes(request_id).items() if name != "notes")
+
+
+def test_a_unit_without_passes_left_ends_and_the_request_says_so(stack: JobStack) -> None:
+    """A unit never goes on until the execution's history is full: it ends unfinished, and closing the job tells."""
+    request_id = stack.confirm(ANN)
+    planned = stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
+    for unit in planned["units"]:
+        erased = stack.call(ERASERS[unit["eraser"]], {**unit, "passes_left": 1}, Context(milliseconds=0))
+        assert erased["more"]
+        verified = stack.call("verify_target", erased)
+        assert (verified["again"], verified["passes_left"]) == (False, 0)
+    closed = stack.call("close_job", example("close_job/first_attempt.json", request_id))
+    assert closed == {"job_id": f"{request_id}-1", "finished": 0, "attention": 1}
+    assert {outcome.reason for outcome in stack.outcomes(request_id).values()} == {"not_finished"}
 
 
 def test_a_slice_without_time_erases_nothing(stack: JobStack) -> None:

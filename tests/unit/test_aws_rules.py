@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
+from erasure.domain.data_map import MAX_TARGETS
+from erasure.domain.identifiers import new_request_id
+from erasure.domain.plan import UNIT_SIZE, passes_of_each
 from tests.unit.translated_template import ROOT, of_type, resources, source, translated
 
 ADAPTERS = sorted((ROOT / "layers" / "core" / "python" / "erasure" / "adapters").glob("*.py"))
@@ -55,6 +59,66 @@ def test_names_fit_with_a_stack_name_of_49_characters() -> None:
     assert max(len(name.replace("${AWS::StackName}", stack)) for name in functions) == 64
     machine = source()["Resources"]["ErasureJob"]["Properties"]["Name"]["Fn::Sub"]
     assert len(machine.replace("${AWS::StackName}", stack)) <= 80
+
+
+# --- the state machine -------------------------------------------------------------------------------------------
+
+HISTORY = 25_000
+"""Events of an execution, its inline Map's included; at this number it fails ("avoid reaching the history quota")."""
+TASK = ("StateEntered", "Scheduled", "Started", "Succeeded", "StateExited")
+FAILED_ATTEMPT = ("Failed", "Scheduled", "Started")
+OTHER_STATE = ("StateEntered", "StateExited")
+
+
+@pytest.mark.parametrize("units", range(1, 2 * MAX_TARGETS // UNIT_SIZE + 1))
+def test_a_job_closes_before_its_history_is_full(units: int) -> None:
+    """All passes of all units, each with a pause and two failed attempts, leave room for planning and closing."""
+    states = workflow_states()
+    one_pass = sum(len(TASK) if states[name]["Type"] == "Task" else len(OTHER_STATE) for name in LOOP)
+    one_pass += 2 * len(FAILED_ATTEMPT)
+    around = sum(
+        len(TASK) + len(FAILED_ATTEMPT) * sum(retry["MaxAttempts"] for retry in states[name]["Retry"])
+        for name in ("Plan", "Close")
+    )
+    around += len(("MapStateEntered", "MapStateStarted", "MapStateSucceeded", "MapStateExited", "ExecutionStarted"))
+    each_unit = len(("MapIterationStarted", "MapIterationSucceeded", *OTHER_STATE))
+    assert around + units * (each_unit + passes_of_each(units) * one_pass) < HISTORY
+
+
+LOOP = ("Erase", "Verify", "Again", "Pause")
+
+
+def test_every_state_of_the_loop_is_counted() -> None:
+    """The states that one pass goes through are the Map's, but for the two in which a unit ends."""
+    (units,) = [state for state in workflow()["States"].values() if state["Type"] == "Map"]
+    assert set(LOOP) == set(units["ItemProcessor"]["States"]) - {"UnitDone", "UnitGaveUp"}
+
+
+def workflow() -> dict[str, Any]:
+    path = ROOT / "functions" / "erasure_job" / "workflow.asl.json"
+    machine: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return machine
+
+
+def workflow_states() -> dict[str, Any]:
+    states = dict(workflow()["States"])
+    for state in workflow()["States"].values():
+        states |= state.get("ItemProcessor", {}).get("States", {})
+    return states
+
+
+def test_a_catch_all_stands_alone_and_last() -> None:
+    """States Language: ``States.ALL`` must be alone in its list, and its retrier or catcher the last one."""
+    lists = [state[kind] for state in workflow_states().values() for kind in ("Retry", "Catch") if kind in state]
+    assert lists
+    for rules in lists:
+        assert [rule["ErrorEquals"] for rule in rules if "States.ALL" in rule["ErrorEquals"]] == [["States.ALL"]]
+        assert rules[-1]["ErrorEquals"] == ["States.ALL"]
+
+
+def test_execution_names_are_taken() -> None:
+    """StartExecution: up to 80 characters, and A-Z a-z 0-9 - _ are the ones that can also be logged."""
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", f"{new_request_id()}-{10**9}")
 
 
 # --- DynamoDB's expressions --------------------------------------------------------------------------------------

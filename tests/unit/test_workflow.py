@@ -148,12 +148,13 @@ class Functions:
 
     def answer(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         if name == "plan-job":
-            units = [{"job_id": event["job_id"], "unit": u, "eraser": f"erase-{u.split('-')[0]}"} for u in self.units]
+            unit = {"job_id": event["job_id"], "passes_left": 600}
+            units = [{**unit, "unit": u, "eraser": f"erase-{u.split('-')[0]}"} for u in self.units]
             return {"job_id": event["job_id"], "request_ids": event["request_ids"], "units": units}
         if name == "close-job":
             return {"job_id": event["job_id"], "finished": 1, "attention": 0}
         done = self.count(f"erase-{event['unit'].split('-')[0]}", event["unit"]) >= self.slices.get(event["unit"], 1)
-        unit = {key: event[key] for key in ("job_id", "unit", "eraser")}
+        unit = {key: event[key] for key in ("job_id", "unit", "eraser", "passes_left")}
         if name == "verify-target":
             return {**unit, "again": not done, "wait": 0 if done else self.waits.get(event["unit"], 0)}
         return {**unit, "more": not done}
@@ -232,7 +233,7 @@ def test_transitions_of_a_plain_job(run: Runner, units: int, most: int) -> None:
 def test_functions_get_ids_only(run: Runner) -> None:
     """Each function is called with the event that docs/architecture.md gives it, and with nothing more."""
     job = run(Functions(units=["dynamodb-00"]))
-    unit = {"job_id": "er_1-1", "unit": "dynamodb-00", "eraser": "erase-dynamodb"}
+    unit = {"job_id": "er_1-1", "unit": "dynamodb-00", "eraser": "erase-dynamodb", "passes_left": 600}
     ids = {"job_id": "er_1-1", "request_ids": ["er_1"]}
     assert job.functions.calls == [
         ("plan-job", ids),

@@ -17,6 +17,14 @@ ERASED_UNVERIFIED = "erased"
 VERIFIED = "verified"
 FAILED = "failed"
 
+PASSES_OF_A_JOB = 1200
+"""How often a job's units may go through erasing and verifying, all together.
+
+An execution's history holds 25,000 events; one that reaches them fails at once, without closing its job. A pass takes
+12 events, 14 with a pause; 6 more are allowed for its retries. A unit that has used up its share ends unfinished, and
+closing the job says so.
+"""
+
 UNIT_SIZE = 25
 """Tasks of one unit: small enough for one slice of a usual subject, large enough to keep state transitions few."""
 
@@ -51,6 +59,11 @@ class Unit:
     name: str
     kind: str
     tasks: tuple[Task, ...]
+
+
+def passes_of_each(units: int) -> int:
+    """The passes of each unit of a job with so many ``units``."""
+    return max(1, PASSES_OF_A_JOB // max(1, units))
 
 
 def targets_for(request: ErasureRequest, targets: Iterable[TargetSpec]) -> list[TargetSpec]:

@@ -58,16 +58,21 @@ def make_plan_job(
     logger: Logger,
 ) -> Handler:
     """``erasers``: function name by kind of target."""
+    from erasure.domain.plan import passes_of_each
     from erasure.services.plan_job import plan_job
 
     def handle(event: Any, _context: Any) -> dict[str, Any]:
         job_id, request_ids = event["job_id"], event["request_ids"]
         units = plan_job(job_id, request_ids, requests=requests, tasks=tasks, data_maps=data_maps, audit=audit, now=now)
         logger.info("job planned", job_id=job_id, units=len(units), tasks=sum(len(unit.tasks) for unit in units))
+        passes = passes_of_each(len(units))
         return {
             "job_id": job_id,
             "request_ids": request_ids,
-            "units": [{"job_id": job_id, "unit": unit.name, "eraser": erasers[unit.kind]} for unit in units],
+            "units": [
+                {"job_id": job_id, "unit": unit.name, "eraser": erasers[unit.kind], "passes_left": passes}
+                for unit in units
+            ],
         }
 
     return handle
@@ -80,6 +85,11 @@ def _deadline(context: Any, margin_seconds: int) -> Deadline:
     return Deadline(max(remaining - margin_seconds, remaining / 2))
 
 
+def _unit_of(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The unit as it travels on, without what the functions before have told about it."""
+    return {name: event[name] for name in ("job_id", "unit", "eraser", "passes_left")}
+
+
 def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
     """One slice of a unit."""
 
@@ -87,19 +97,22 @@ def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger)
         job_id, unit = event["job_id"], event["unit"]
         more = erase_unit(job_id, unit, context.aws_request_id, _deadline(context, margin_seconds), use)
         logger.info("slice ended", job_id=job_id, unit=unit, more=more)
-        return {"job_id": job_id, "unit": unit, "eraser": event["eraser"], "more": more}
+        return {**_unit_of(event), "more": more}
 
     return handle
 
 
 def make_verify_target(use: VerifyUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
-    """Verify a unit and say what comes next."""
+    """Verify a unit and say what comes next. A unit without passes left goes no further, whatever is left of it."""
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
         job_id, unit = event["job_id"], event["unit"]
         step = verify_unit(job_id, unit, _deadline(context, margin_seconds), use)
         logger.info("unit verified", job_id=job_id, unit=unit, again=step.again, wait=step.wait)
-        return {"job_id": job_id, "unit": unit, "eraser": event["eraser"], "again": step.again, "wait": step.wait}
+        left = event["passes_left"] - 1
+        if step.again and left <= 0:
+            logger.error("unit has no passes left", job_id=job_id, unit=unit)
+        return {**_unit_of(event), "passes_left": left, "again": step.again and left > 0, "wait": step.wait}
 
     return handle
 
