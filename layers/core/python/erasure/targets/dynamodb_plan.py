@@ -18,7 +18,8 @@ from erasure.errors import InvalidInputError, TargetError
 Attributes = dict[str, Any]
 """An item or a key in DynamoDB's own form: ``{"pk": {"S": "..."}}``."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:#@-]+")
+# AWS does not say what a dot or a sign inside of a quoted PartiQL name means (in expressions, a dot is a path's).
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def mismatch(detail: str, *, permanent: bool = True) -> TargetError:
