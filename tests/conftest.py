@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from local.stack import ROOT, Stack, load_stack
 
 TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))

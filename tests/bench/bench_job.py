@@ -21,13 +21,13 @@ from typing import Any
 from unittest import mock
 
 import moto
-from local.sample import HEAVY, TABLES, Item, Person, StoredObject, items, objects
-from local.seeding import seed
-from local.stack import LocalError, Stack, load_stack
 from moto.core.botocore_stubber import BotocoreStubber
 
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.subject import Subject
+from local.sample import HEAVY, TABLES, Item, Person, StoredObject, items, objects
+from local.seeding import seed
+from local.stack import LocalError, Stack, load_stack
 from tests.bench.counting import CallCounter
 from tests.e2e.calls import Caller, request_of, state_transitions
 from tests.functional.job_stack import JobStack

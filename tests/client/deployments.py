@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from aws_lambda_powertools.logging import Logger
-from local.stack import Stack
-from local.tokens import token as stack_token
 
 from erasure.entry.h2o import H2OFamily
 from erasure.entry.settings import OidcSettings
 from erasure.entry.subject_api import SubjectApi
 from erasure.entry.tokens import TokenVerifier
+from local.stack import Stack
+from local.tokens import token as stack_token
 from tests.client.gateway import Gateway
 from tests.client.memory_self_deletion import MemorySelfDeletion
 from tests.client.token_issuer import AUDIENCE, TokenIssuer

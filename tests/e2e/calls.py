@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from local.sample import Person
-from local.stack import Stack
-from local.tokens import token
 
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.aws import Clients
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.request import ErasureRequest
+from local.sample import Person
+from local.stack import Stack
+from local.tokens import token
 
 
 class Caller:

@@ -6,12 +6,12 @@ import os
 import signal
 
 import pytest
-from local.inventory import compare, take_snapshot
-from local.sample import HEAVY
-from local.stack import Stack
 
 from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.audit import broken_at
+from local.inventory import compare, take_snapshot
+from local.sample import HEAVY
+from local.stack import Stack
 from tests.e2e.calls import Caller, audit_of, request_of, states_entered, wait_for, worker_processes
 
 pytestmark = pytest.mark.stack

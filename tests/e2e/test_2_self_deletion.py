@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+
+from erasure.domain.audit import broken_at
 from local.inventory import compare, take_snapshot
 from local.sample import Person
 from local.stack import Stack
-
-from erasure.domain.audit import broken_at
 from tests.e2e.calls import Caller, audit_of, request_of, state_transitions
 
 pytestmark = pytest.mark.stack

@@ -11,13 +11,13 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from local.inventory import compare, take_snapshot
-from local.sample import Person
-from local.stack import ROOT, Stack
 
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
 from erasure.domain.data_map import parse_data_map
 from erasure.entry.wiring import utc_now
+from local.inventory import compare, take_snapshot
+from local.sample import Person
+from local.stack import ROOT, Stack
 from tests.e2e.calls import Caller, audit_of, execution_arn, request_of, wait_for
 
 pytestmark = pytest.mark.stack

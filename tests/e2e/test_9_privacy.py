@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from local.sample import Person
 from local.stack import Stack
-
 from tests.e2e.calls import Caller
 
 pytestmark = pytest.mark.stack

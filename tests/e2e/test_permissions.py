@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from local.sample import BUCKETS, TABLES
 from local.stack import REGION, Stack
 

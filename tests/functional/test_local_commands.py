@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jwt
 import pytest
+
 from local.emulator import emulator
 from local.stack import LOCAL, ROOT, Place, Stack, read_env, write_env
-
 from tests.conftest import TEST_PORT
 from tests.functional.local_places import free_place
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from local.daemons import Daemon
 from local.stack import LocalError
-
 from tests.functional.local_places import free_place
 
 # Answers 200 and has a child of its own, as the emulator has its workers.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from local.emulator import emulator
 from local.inventory import Change, Snapshot, Thing, compare, take_snapshot
 from local.sample import Person, StoredObject, items, objects
 from local.seeding import seed
 from local.stack import Stack, bare_stack
-
 from tests.functional.local_places import free_place
 
 ANN, ANNA = Person("acme", "ann"), Person("acme", "anna")

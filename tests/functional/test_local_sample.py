@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from local.inventory import SELF_DELETION
-from local.sample import HEAVY, INDEXES, TABLES, Person, items, objects, people
 
 from erasure.domain.data_map import DataMap, parse_data_map
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
 from erasure.errors import TargetError
+from local.inventory import SELF_DELETION
+from local.sample import HEAVY, INDEXES, TABLES, Person, items, objects, people
 
 DATA_MAP = Path(__file__).resolve().parents[2] / "local" / "data-map.yaml"
 

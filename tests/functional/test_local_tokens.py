@@ -7,11 +7,11 @@ from typing import Any
 
 import jwt
 import pytest
+
 from local.issuer import issuer
 from local.sample import people
 from local.stack import AUDIENCE, LocalError, Stack
 from local.tokens import token
-
 from tests.functional.local_places import free_place
 
 pytestmark = pytest.mark.engine
