@@ -274,7 +274,7 @@ def test_functions_log_into_groups_that_expire() -> None:
 
 
 def test_everything_that_can_fail_has_an_alarm() -> None:
-    """Dead letters, waiting messages, failed, timed out and aborted jobs, unfinished requests, errors, the API's 5xx."""
+    """Dead letters, waiting messages, jobs that end badly, unfinished requests, functions' errors, the API's 5xx."""
     alarms = of_type(resources({"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:ops"}), "AWS::CloudWatch::Alarm")
     watched = {(alarm["Namespace"], alarm["MetricName"]) for alarm in alarms.values()}
     assert watched == {
