@@ -93,14 +93,15 @@ def test_a_target_that_left_the_map_does_not_heal(world: World) -> None:
 
 
 def test_closing_again_changes_nothing(world: World) -> None:
-    """A job that is closed again, finished or not, adds no outcome, no count and no entry."""
+    """A job that is closed again, finished or not, adds no outcome, no count and no entry, and tells the same again:
+    the first call may have died before anybody was told."""
     for name in ("no such target", "comments"):
         world.target.script[name] = [TargetError("target_missing", permanent=True)]
         request = world.a_request()
         world.run(request)
         record, trail = world.record(request), world.trail(request)
         closed = world.close(job_id_for(request.request_id, 1), request.request_id)
-        assert (closed.finished, closed.attention) == ((), ())
+        assert (len(closed.finished), len(closed.attention)) == ((1, 0) if record.state == FINISHED else (0, 1))
         assert (world.record(request), world.trail(request)) == (record, trail)
 
 
@@ -113,6 +114,17 @@ def test_an_old_job_closed_again_after_a_retry_changes_nothing(world: World) -> 
     record, trail = world.record(request), world.trail(request)
     world.close(job_id_for(request.request_id, 1), request.request_id)
     assert (world.record(request), world.trail(request)) == (record, trail)
+
+
+def test_nobody_is_called_for_what_a_later_attempt_has_finished(world: World) -> None:
+    """The first job's close, delivered once more after the second one finished the request, asks for no attention."""
+    world.target.script["comments:verify"] = [TargetError("access_denied", permanent=True)]
+    request = world.a_request()
+    world.run(request)
+    world.run(request, attempt=2)
+    assert world.record(request).state == FINISHED
+    closed = world.close(job_id_for(request.request_id, 1), request.request_id)
+    assert (closed.finished, closed.attention) == ((), ())
 
 
 def test_a_late_first_attempt_does_not_hide_what_a_later_one_found(world: World) -> None:

@@ -9,18 +9,23 @@ from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.outcome import FAILED as OUTCOME_FAILED
 from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes, outcome_of_erasure
 from erasure.domain.plan import FAILED, VERIFIED, Task
-from erasure.domain.request import STARTED, ErasureRequest
+from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
 
 _TRIES = 5
+_FINISHED, _ATTENTION = "finished", "attention"
+"""The events with which a job closes a request."""
 _CLOSED = "closed:"
 """Begins the id of the audit event with which a job closes a request; the job's id follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedJob:
-    """``finished`` and ``attention``: requests that this call closed, with the seconds since each was requested."""
+    """``finished`` and ``attention``: requests that this job closed, with the seconds since each was requested.
+
+    Also what an earlier call closed: it may have died before anybody was told.
+    """
 
     finished: tuple[float, ...]
     attention: tuple[float, ...]
@@ -51,13 +56,18 @@ def close_job(
 def _close(
     request_id: str, job_id: str, tasks: Sequence[Task], requests: RequestStore, audit: AuditLog, now: Clock
 ) -> tuple[ErasureRequest, bool] | None:
-    """The request and whether it is finished; ``None`` if it is not open or this job had closed it before."""
+    """The request and whether it is finished; ``None`` if it is neither open nor as this job left it."""
     for _ in range(_TRIES):
         # The trail first, then the record: another job closes by writing both, so if the place after this trail is
         # still free when we write, the record that we add our outcomes to is the latest one.
         entries = audit.entries(request_id)
         request = requests.get(request_id)
-        if request is None or request.state != STARTED:
+        if request is None:
+            return None
+        told = next((entry.event for entry in entries if entry.event_id == f"{_CLOSED}{job_id}"), None)
+        if told is not None:
+            return (request, told == _FINISHED) if told == _standing(request) else None
+        if request.state != STARTED:
             return None
         outcomes = _merged(request, job_id, tasks, entries)
         # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
@@ -68,7 +78,7 @@ def _close(
         entry = next_entry(
             request_id,
             entries[-1] if entries else None,
-            "finished" if done else "attention",
+            _FINISHED if done else _ATTENTION,
             now(),
             details,
             event_id=f"{_CLOSED}{job_id}",
@@ -78,6 +88,13 @@ def _close(
         except UnavailableError:
             continue  # somebody else wrote an audit entry in between: follow that one
     raise UnavailableError("the request could not be closed")
+
+
+def _standing(request: ErasureRequest) -> str | None:
+    """The event that would have left the request as it is."""
+    if request.state == FINISHED:
+        return _FINISHED
+    return _ATTENTION if request.state == STARTED and request.attention else None
 
 
 def _merged(
