@@ -145,6 +145,13 @@ def test_a_principal_shows_nobody(bench: Bench) -> None:
     assert "acme" not in repr(principal)
 
 
+def test_half_a_character_in_a_name_can_still_be_answered(bench: Bench) -> None:
+    """A name with half of a surrogate pair, which no answer in UTF-8 could carry, is shown with a question mark."""
+    token = rs256(name="Al\ud800ice", email="\udfff@example.com")
+    principal = bench.verifier.verify(f"Bearer {token}")
+    assert (principal.username, principal.email) == ("Al?ice", "?@example.com")
+
+
 def test_one_of_several_audiences_suffices(bench: Bench) -> None:
     """A list of audiences that holds ours."""
     assert bench.verifier.verify(f"Bearer {rs256(aud=['other', AUDIENCE])}").subject.id == "alice"

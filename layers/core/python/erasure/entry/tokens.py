@@ -198,5 +198,6 @@ def _identifier(claims: Mapping[str, Any], claim: str, what: str) -> str:
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
+    """A claim that is only shown to its owner. What UTF-8 cannot write cannot be answered with either."""
     value = claims.get(name)
-    return value if isinstance(value, str) else ""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
