@@ -111,8 +111,9 @@ class DemoView:
     def found(self, person: Person, rows: Sequence[TargetRow]) -> None:
         table = _table("target", "where", "category")
         for column in ("items", "versions", "markers", "uploads"):
-            table.add_column(column, justify="right")
-        table.add_column("fate")
+            table.add_column(column, justify="right", no_wrap=True, min_width=len("versions"))
+        # On a narrow terminal names give way, numbers never.
+        table.add_column("fate", no_wrap=True, min_width=len("erased"))
         for row in rows:
             numbers = [row.found[kind] for kind in ("item", "version", "delete marker", "upload")]
             fate = "[bold red]erased[/]" if row.erased_now else "kept"
@@ -158,7 +159,7 @@ class DemoView:
     def outcomes(self, outcomes: Sequence[Mapping[str, Any]], found: Mapping[str, int]) -> None:
         table = _table("target", "outcome")
         for column in ("found before", "confirmed as deleted"):
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", no_wrap=True)
         for outcome in outcomes:
             label = _OUTCOME.get(outcome["outcome"], outcome["outcome"])
             reason = f" [red]{escape(str(outcome['reason']))}[/]" if outcome.get("reason") else ""
@@ -169,7 +170,7 @@ class DemoView:
     def people(self, rows: Sequence[PersonRow]) -> None:
         table = _table("whose")
         for column in ("before", "after", "changed"):
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", no_wrap=True, min_width=len("changed"))
         table.add_column("as it should be")
         for row in rows:
             changed = f"[red]{row.changed:,}[/]" if row.changed else "[green]0[/]"
