@@ -23,6 +23,7 @@ from local.inventory import Change, Thing
 from local.sample import Person
 from local.watching import JobView
 
+_WIDTH_FOR_PLACES = 108
 _WIDTH_WITHOUT_TERMINAL = 112
 _STATUS = {
     "pending": "[dim]waiting[/]",
@@ -109,7 +110,8 @@ class DemoView:
             yield lambda name, done, total: progress.update(tasks[name], completed=done, total=total)
 
     def found(self, person: Person, rows: Sequence[TargetRow]) -> None:
-        table = _table("target", "where", "category")
+        wide = self.console.width >= _WIDTH_FOR_PLACES
+        table = _table("target", *(["where"] if wide else []), "category")
         for column in ("items", "versions", "markers", "uploads"):
             table.add_column(column, justify="right", no_wrap=True, min_width=len("versions"))
         # On a narrow terminal names give way, numbers never.
@@ -119,7 +121,8 @@ class DemoView:
             fate = "[bold red]erased[/]" if row.erased_now else "kept"
             style = "" if row.erased_now else "dim"
             cells = [f"{number:,}" if number else "[dim]·[/]" for number in numbers]
-            table.add_row(row.name, row.place, row.category, *cells, fate, style=style)
+            places = [row.place] if wide else []
+            table.add_row(row.name, *places, row.category, *cells, fate, style=style)
         self.console.print(f"  Of [bold]{escape(str(person))}[/] there is:")
         self.console.print(table)
 
