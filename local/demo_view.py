@@ -113,7 +113,7 @@ class DemoView:
         wide = self.console.width >= _WIDTH_FOR_PLACES
         table = _table("target", *(["where"] if wide else []), "category")
         for column in ("items", "versions", "markers", "uploads"):
-            table.add_column(column, justify="right", no_wrap=True, min_width=len("versions"))
+            table.add_column(column, justify="right", no_wrap=True, min_width=len("13,200"))
         # On a narrow terminal names give way, numbers never.
         table.add_column("fate", no_wrap=True, min_width=len("erased"))
         for row in rows:
