@@ -93,3 +93,40 @@ def _agreed(spec: TargetSpec, data_map: DataMap) -> list[tuple[str, dict[str, st
             continue
         agreed.append((spec.templates()[0].render(person), person))
     return agreed
+
+
+def _item(name: str, category: str, **key: Any) -> dict[str, Any]:
+    return {"name": name, "category": category, "dynamodb": {"table": "app-data", "key": key}}
+
+
+def _files(name: str, category: str, **rule: str) -> dict[str, Any]:
+    return {"name": name, "category": category, "s3": {"bucket": "files", **rule}}
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [
+        (
+            _item("all", "content", pk="{tenant_id}#{user_id}"),
+            _item("me", "account", pk="{tenant_id}#{user_id}", sk="ME"),
+        ),
+        (
+            _item("all", "content", pk="{tenant_id}", sk={"prefix": "{user_id}#"}),
+            _item("bills", "record", pk="{tenant_id}", sk={"prefix": "{user_id}#BILL#"}),
+        ),
+        (
+            _files("all", "content", prefix="{tenant_id}/{user_id}/"),
+            _files("bills", "record", prefix="{tenant_id}/{user_id}/bills/"),
+        ),
+        (
+            _files("all", "content", prefix="{tenant_id}/{user_id}/"),
+            _files("bill", "record", key="{tenant_id}/{user_id}/bill.pdf"),
+        ),
+    ],
+)
+def test_what_a_request_keeps_is_in_no_target_that_it_erases(wide: dict[str, Any], narrow: dict[str, Any]) -> None:
+    """A map whose content holds the account record or what has to be kept by law would erase both: it is refused."""
+    with pytest.raises(DataMapError, match="another category") as caught:
+        _map(narrow, wide)
+    assert [path for path, _ in caught.value.problems] == ["targets[1]"]
+    _map({**narrow, "category": "content"}, wide)

@@ -69,6 +69,11 @@ def check_alone(spec: TargetSpec, all_targets: Iterable[TargetSpec], values: Map
             )
 
 
+def covers(scope: Scope, text: str, other: Scope) -> bool:
+    """Whether ``text`` (``scope`` rendered for somebody) covers anything that ``other`` may match."""
+    return scope.container == other.container and _bind(text, scope.exact, other.template) is not None
+
+
 def covers_others(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
     """Whether ``text`` (``scope`` rendered for ``values``) covers what ``other`` renders to for another subject."""
     if scope.container != other.container:

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from erasure.domain.canonical import digest_of
-from erasure.domain.collisions import PREFIX_SEPARATORS, covers_others, scope_of
+from erasure.domain.collisions import PREFIX_SEPARATORS, covers, covers_others, scope_of
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.domain.templates import Template, parse_template
 from erasure.errors import DataMapError, InvalidInputError
@@ -217,7 +217,10 @@ def _spec(target: _Target) -> TargetSpec:
 
 
 def _collisions(targets: tuple[TargetSpec, ...]) -> Iterator[tuple[str, str]]:
-    """Pairs of targets that meet whatever the ids are. Those that meet for some ids are refused subject by subject."""
+    """Pairs of targets that meet whatever the ids are. Those that meet for some ids are refused subject by subject.
+
+    Meeting in one person's own data matters too: the category decides which requests erase it.
+    """
     for number, target in enumerate(targets):
         scope = scope_of(target)
         text = scope.template.render(_ANYBODY)
@@ -227,6 +230,12 @@ def _collisions(targets: tuple[TargetSpec, ...]) -> Iterator[tuple[str, str]]:
                     f"targets[{number}]",
                     f"may match data of others that targets[{other_number}] keeps in the same place: "
                     "begin the two with different text",
+                )
+            elif target.category != other.category and covers(scope, text, scope_of(other)):
+                yield (
+                    f"targets[{number}]",
+                    f"matches what targets[{other_number}] keeps under another category: a request that leaves that "
+                    "one alone would erase it",
                 )
 
 
