@@ -35,8 +35,8 @@ help:
 	@echo "make seed                        fill the sample application (idempotent)"
 	@echo "make demo                        watch a person being erased"
 	@echo "make data-map FILE=…             put a data map into the registry"
-	@echo "make test                        all tests, on a stack of their own"
-	@echo "make bench                       the benchmark table"
+	@echo "make test                        all tests, on a stack of their own; ARGS=… for pytest"
+	@echo "make bench                       the benchmark table; ARGS=--list names the benches"
 	@echo "make lint                        style, types, template, workflow"
 	@echo
 	@echo "PORT=$(PORT) chooses the stack; several may stand side by side."
@@ -49,6 +49,8 @@ DEPENDENCIES = $(PYTHON) -c 'import json, tomllib; project = tomllib.load(open("
 
 $(READY)/project: pyproject.toml
 	@mkdir -p $(READY)
+	@$(PYTHON) -c 'import tomllib' 2>/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) is not:" \
+		"name one that is, as in: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(DEPENDENCIES) > $@.wanted
 	@if test -x $(VENV)/python && cmp -s $@.wanted $@; then touch $@; else \
 		echo "installing the project and its development tools" >&2; \
@@ -66,6 +68,7 @@ $(READY)/emulator:
 	@touch $@
 
 $(READY)/npm:
+	@command -v npm >/dev/null || { echo "npm is needed, and is not here: install Node with npm" >&2; exit 1; }
 	@mkdir -p $(READY) .local/npm
 	@echo "installing the workflow validator and DynamoDB Local" >&2
 	@npm install --silent --no-audit --no-fund --prefix .local/npm $(NPM_PACKAGES) >&2
@@ -96,7 +99,7 @@ test: setup
 	@$(VENV)/python -m pytest $(ARGS)
 
 bench: setup
-	@$(VENV)/python -m tests.bench
+	@$(VENV)/python -m tests.bench $(ARGS)
 
 lint: setup
 	@$(VENV)/ruff check . >&2

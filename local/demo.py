@@ -24,7 +24,7 @@ from local.deployment import SAMPLE_DATA_MAP, up
 from local.inventory import SELF_DELETION, Comparison, Snapshot, Thing, compare, take_snapshot
 from local.sample import HEAVY, Person, people
 from local.seeding import seed
-from local.stack import ROOT, LocalError, Place, Stack
+from local.stack import ROOT, LocalError, Place, Stack, port_argument
 from local.tokens import token
 from local.watching import JobView, JobWatcher
 
@@ -92,6 +92,7 @@ def demo(place: Place) -> int:
 
     problems = _problems(result, erasure, totals, whole)
     view.verdict(problems)
+    view.say(f"The stack is still running: `make down{port_argument(place)}` stops it.")
     return 1 if problems else 0
 
 

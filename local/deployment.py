@@ -64,7 +64,8 @@ def up(place: Place, say: Say) -> Stack:
         built = build(say)
         stack = deploy(place, built, say)
         write_env(place.env_file, stack.variables)
-        if place.port != DEFAULT_PORT:
+        # Who follows the README with another port finds the file where it says, unless it is the default stack's own.
+        if place.port != DEFAULT_PORT and emulator(Place()).pid() is None:
             write_env(LOCAL / "stack.env", stack.variables)
         return stack
 
@@ -139,7 +140,7 @@ def put_data_map(stack: Stack, path: Path) -> str:
     command = [sys.executable, "-m", "erasure.entry.operator", "data-map", "put", str(path)]
     done = subprocess.run(command, cwd=ROOT, env=stack.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LocalError(f"the data map was refused:\n{done.stderr.strip()}")
+        raise LocalError(f"the data map was not put:\n{done.stderr.strip()}")
     return done.stdout.strip()
 
 

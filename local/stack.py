@@ -131,7 +131,7 @@ def load_stack(port: int | None = None) -> Stack:
     """
     place = Place(port if port is not None else int(os.environ.get("PORT") or DEFAULT_PORT))
     if not place.env_file.exists():
-        raise LocalError(f"no stack at port {place.port}; run `make up{_port_argument(place)}` first")
+        raise LocalError(f"no stack at port {place.port}; run `make up{port_argument(place)}` first")
     return Stack(read_env(place.env_file))
 
 
@@ -149,5 +149,5 @@ def write_env(path: Path, variables: Mapping[str, str]) -> None:
     draft.replace(path)
 
 
-def _port_argument(place: Place) -> str:
+def port_argument(place: Place) -> str:
     return "" if place.port == DEFAULT_PORT else f" PORT={place.port}"

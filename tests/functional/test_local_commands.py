@@ -10,6 +10,8 @@ from pathlib import Path
 import jwt
 import pytest
 
+import local.stack
+from local import deployment
 from local.emulator import emulator
 from local.stack import LOCAL, ROOT, Place, Stack, read_env, write_env
 from tests.conftest import TEST_PORT
@@ -68,6 +70,37 @@ def test_env_file_reads_the_same_for_a_shell_and_for_us(tmp_path: Path) -> None:
     script = '. ./stack.env; printf "%s\\n%s" "$PLAIN" "$ODD"'
     sourced = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert sourced.stdout.split("\n") == list(values.values())
+
+
+@pytest.mark.parametrize("default_runs", [True, False])
+def test_another_stack_leaves_the_default_ones_env_file_alone(
+    default_runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where no default stack runs, .local/stack.env is a copy of the latest one's."""
+
+    class Daemon:
+        name = "daemon"
+
+        def __init__(self, place: Place) -> None:
+            self._runs = default_runs or place != Place()
+
+        def pid(self) -> int | None:
+            return 1 if self._runs else None
+
+        def start(self) -> None:
+            self._runs = True
+
+    for module in (local.stack, deployment):
+        monkeypatch.setattr(module, "LOCAL", tmp_path)
+    monkeypatch.setattr(deployment, "emulator", Daemon)
+    monkeypatch.setattr(deployment, "issuer", Daemon)
+    monkeypatch.setattr(deployment, "build", str)
+    monkeypatch.setattr(deployment, "deploy", lambda place, *_: Stack({"AWS_ENDPOINT_URL": place.endpoint}))
+    for place in (Place(), Place(4567)) if default_runs else (Place(4567),):
+        deployment.up(place, print)
+    latest = Place() if default_runs else Place(4567)
+    assert read_env(tmp_path / "stack.env") == {"AWS_ENDPOINT_URL": latest.endpoint}
+    assert read_env(tmp_path / "4567" / "stack.env") == {"AWS_ENDPOINT_URL": Place(4567).endpoint}
 
 
 @pytest.mark.engine

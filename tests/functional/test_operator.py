@@ -110,6 +110,7 @@ def test_problems_are_told_line_by_line(run: Run, write: Write, action: str, sta
     ("text", "message"),
     [
         ("a: [1", "line 1: is not valid YAML"),
+        ("[" * 20_000, "data map: is nested too deeply"),
         ("a: 1\nb: 2\na: 3\n", "the key a stands there twice"),
         (GOOD.replace("bucket: app-files", "bucket: app-files, bucket: other"), "the key bucket stands there twice"),
         ("? [a, b]\n: c\n", "a key must be text"),

@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         for path, rule in error.problems:
             print(f"{path}: {rule}", file=sys.stderr)
         return 1
-    except (ErasureError, OSError, BotoCoreError, ClientError) as error:
+    except OSError as error:
+        print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except (ErasureError, BotoCoreError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -140,6 +143,8 @@ def read_data_map(path: Path) -> DataMap:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
         raise InvalidInputError("data map", "is not UTF-8 text") from None
+    except RecursionError:
+        raise InvalidInputError("data map", "is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InvalidInputError(f"line {mark.line + 1}" if mark else "data map", "is not valid YAML") from None
