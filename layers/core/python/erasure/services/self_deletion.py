@@ -232,9 +232,10 @@ class SelfDeletionService:
         try:
             for target in targets:
                 check_alone(target, all_targets, subject.values())
-        except TargetError:
+        except TargetError as error:
+            whose = "tenant id" if "{tenant_id}" in error.detail else "user id"
             raise InvalidInputError(
-                "user id", "holds a character that separates ids where this service's data is kept"
+                whose, "holds a character that separates ids where this service's data is kept"
             ) from None
 
     def _current_map(self) -> PinnedMap:
