@@ -258,7 +258,7 @@ def test_ids_that_the_map_cannot_name_are_refused_at_once(world: World, user_id:
 
 def test_the_refusal_names_the_tenant_if_it_is_the_tenant(world: World) -> None:
     """Whose id cannot be used is told right: a person cannot do anything about their tenant's."""
-    with pytest.raises(InvalidInputError, match="^tenant id: "):
+    with pytest.raises(InvalidInputError, match=r"^tenant id: "):
         world.service().issue_delete_id(Subject("ac/me", "ann"))
 
 
