@@ -77,7 +77,7 @@ class Engine:
         projection: str = "KEYS_ONLY",
     ) -> str:
         """A table with these key attributes (strings unless ``types`` says otherwise); returns its name."""
-        table = f"app.data-{uuid.uuid4().hex[:12]}"
+        table = f"app_data-{uuid.uuid4().hex[:12]}"
         every = {**(indexes or {}), **(local_indexes or {})}
         attributes = dict.fromkeys([*keys, *(name for names in every.values() for name in names)])
         request: dict[str, Any] = {
