@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 
 from erasure.adapters.audit_log import DynamoDBAuditLog
-from erasure.adapters.aws import Clients
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.request import ErasureRequest
@@ -75,10 +74,6 @@ def request_of(stack: Stack, request_id: str) -> ErasureRequest:
 
 def audit_of(stack: Stack) -> DynamoDBAuditLog:
     return DynamoDBAuditLog(lambda: stack.client("dynamodb"), stack["AUDIT_TABLE"])
-
-
-def clients_of(stack: Stack) -> Clients:
-    return Clients(overrides={name: stack.client(name) for name in ("dynamodb", "s3", "stepfunctions")})  # type: ignore[call-overload]
 
 
 def execution_arn(stack: Stack, job_id: str) -> str:

@@ -20,7 +20,7 @@ from erasure.adapters.audit_log import entry_to_item
 from erasure.adapters.aws import error_code
 from erasure.domain.audit import AuditEntry
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, STARTED, ErasureRequest
+from erasure.domain.request import CANCELLED, FINISHED, OPEN_STATES, STARTED, ErasureRequest, sources_of
 from erasure.domain.subject import Subject
 from erasure.domain.times import format_time, parse_time
 from erasure.errors import UnavailableError
@@ -104,7 +104,6 @@ class DynamoDBRequestStore:
         if self._move(
             request,
             STARTED,
-            required=(REQUESTED,),
             extra="started_at = :now, data_map_version = :version",
             values={":now": format_time(now), ":version": data_map_version},
         ):
@@ -114,7 +113,7 @@ class DynamoDBRequestStore:
         return current is not None and current.state == STARTED
 
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
-        update = self._update(request, CANCELLED, required=(REQUESTED,), closes=True)
+        update = self._update(request, CANCELLED)
         for attempt in range(_CANCEL_TRIES):
             try:
                 return self._with_entry(update, entry)
@@ -128,12 +127,11 @@ class DynamoDBRequestStore:
         request: ErasureRequest,
         state: str,
         *,
-        required: tuple[str, ...],
         extra: str = "",
         values: dict[str, Any] | None = None,
     ) -> bool:
-        """One transition, under the condition that the request is still in one of the ``required`` states."""
-        update = self._update(request, state, required=required, extra=extra, values=values)
+        """One transition; false if the request is in none of the states from which it leads to ``state``."""
+        update = self._update(request, state, extra=extra, values=values)
         try:
             self._client().update_item(**update)
         except ClientError as error:
@@ -147,12 +145,13 @@ class DynamoDBRequestStore:
         request: ErasureRequest,
         state: str,
         *,
-        required: tuple[str, ...],
+        stays: bool = False,
         extra: str = "",
         values: dict[str, Any] | None = None,
-        closes: bool = False,
         condition: str = "",
     ) -> dict[str, Any]:
+        """An update into ``state``, on the condition that the table of transitions has it, or that it ``stays``."""
+        required = (state,) if stays else sources_of(state)
         states = {f":required{number}": source for number, source in enumerate(required)}
         all_values = {
             ":state": state,
@@ -163,7 +162,7 @@ class DynamoDBRequestStore:
         expression = "SET #state = :state, tenant_state = :tenant_state"
         if extra:
             expression += f", {extra}"
-        if closes:
+        if state not in OPEN_STATES:
             expression += " REMOVE open_shard"
         is_in_required_state = f"#state IN ({', '.join(states)})"
         return {
@@ -197,10 +196,9 @@ class DynamoDBRequestStore:
         update = self._update(
             request,
             FINISHED if finished else STARTED,
-            required=(STARTED,),
+            stays=not finished,
             extra=extra,
             values=values,
-            closes=finished,
             condition=_NOT_CLOSED_BY_THIS_JOB,
         )
         # Every job that has closed the request, not only the latest: an older one may come back, to no effect.

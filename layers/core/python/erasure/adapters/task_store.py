@@ -88,7 +88,6 @@ class DynamoDBTaskStore:
             "request_ids": list(request_ids),
             "data_map_version": data_map.version,
             "data_map_digest": data_map.digest,
-            "task_count": len(tasks),
         }
         try:
             self._client().put_item(

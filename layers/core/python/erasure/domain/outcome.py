@@ -66,8 +66,8 @@ def outcome_of_erasure(target: str, category: str, count: int, *, at_least: bool
 def merge_outcomes(earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutcome]) -> tuple[TargetOutcome, ...]:
     """Outcomes of a request after another attempt: the latest attempt decides, what was erased before still counts.
 
-    A target that only an earlier attempt knew keeps its outcome, unless that was a failure of a target which the
-    data map has dropped since: it stays, so that a request never becomes finished by forgetting.
+    A target that only an earlier attempt knew keeps its outcome, a failure too, although the data map may have dropped
+    it since: a request never becomes finished by forgetting.
     """
     merged = {outcome.target: outcome for outcome in earlier}
     for outcome in latest:

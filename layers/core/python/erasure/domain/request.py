@@ -15,7 +15,6 @@ from datetime import datetime
 
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.subject import Subject
-from erasure.errors import TransitionError
 
 REQUESTED = "requested"
 STARTED = "started"
@@ -30,7 +29,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     FINISHED: frozenset(),
     CANCELLED: frozenset(),
 }
-"""From each state, the states that may follow. Stores enforce it by conditional writes."""
+"""From each state, the states that may follow. Stores take the conditions of their writes from it."""
 
 OPEN_STATES = frozenset({REQUESTED, STARTED, HELD})
 
@@ -38,11 +37,6 @@ OPEN_STATES = frozenset({REQUESTED, STARTED, HELD})
 def sources_of(state: str) -> tuple[str, ...]:
     """The states from which ``state`` may be entered, sorted: what a conditional write must require."""
     return tuple(sorted(source for source, following in TRANSITIONS.items() if state in following))
-
-
-def check_transition(current: str, following: str) -> None:
-    if following not in TRANSITIONS[current]:
-        raise TransitionError(f"a request that is {current} cannot become {following}")
 
 
 FAMILY_CATEGORIES: dict[str, frozenset[str] | None] = {
@@ -56,7 +50,7 @@ class ErasureRequest:
     """The record of one request. Times are aware and in UTC.
 
     ``subject`` is the only place in the service that holds the subject's id, until ``purged_by``.
-    ``attempt``: the latest job's number, from 1. ``attention``: something failed; a person or a retry is needed.
+    ``attention``: something failed; a person or a retry is needed.
     """
 
     request_id: str
