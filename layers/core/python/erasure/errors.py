@@ -4,12 +4,19 @@
 
     ErasureError
     ├── InvalidInputError          a value breaks a rule; ``field`` and ``rule`` say which
-    │   └── DataMapError           the data map breaks a rule; ``problems`` lists path and rule
+    │   ├── DataMapError           the data map breaks a rule; ``problems`` lists path and rule
+    │   ├── MalformedBodyError     the body is not what its content type says
+    │   └── SubjectRefusedError    a subject that cannot be erased safely; ``position``, ``reason``
     ├── DeleteIdRejectedError      wrong, reused, expired, malformed or unknown: deliberately not told apart
-    ├── AuthenticationError        no token, or one that does not check out
+    ├── AuthenticationError        no token or key, or one that does not check out
+    ├── ForbiddenError             the key may not do this; ``reason`` says why
+    ├── RateLimitedError           too many calls with this key; ``retry_after`` in seconds
     ├── NotFoundError
     ├── ConflictError              the call contradicts an earlier one
-    │   └── IdempotencyKeyUsedError    the key is taken; the store found out while writing
+    │   ├── IdempotencyKeyUsedError    the key is taken; the store found out while writing
+    │   └── IdempotencyMismatchError   the key came with another body before
+    ├── AlreadyOpenError           a request for this is open; ``request_id``
+    ├── AlreadyDeletedError        the subject has a tombstone
     ├── TransitionError            the request is not in a state that allows this
     ├── UnavailableError           a dependency did not answer; trying again may help
     ├── SliceLostError             another slice has taken this task over
@@ -47,6 +54,22 @@ class DataMapError(InvalidInputError):
         self.problems = problems
 
 
+class MalformedBodyError(InvalidInputError):
+    """The body cannot be read at all, so no field of it can be named."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__("body", rule)
+
+
+class SubjectRefusedError(InvalidInputError):
+    """A subject whose data cannot be named safely. ``field``: the caller's own name for it; ``reason``: a fixed code."""
+
+    def __init__(self, field: str, rule: str, position: int, reason: str) -> None:
+        super().__init__(field, rule)
+        self.position = position
+        self.reason = reason
+
+
 class DeleteIdRejectedError(ErasureError):
     """The delete id does not allow this deletion. Why is deliberately not kept."""
 
@@ -59,6 +82,22 @@ class AuthenticationError(ErasureError):
         self.reason = reason
 
 
+class ForbiddenError(ErasureError):
+    """The caller is known and may not do this. ``reason``: ``insufficient_permissions`` or ``tenant_mismatch``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RateLimitedError(ErasureError):
+    """Too many calls. ``retry_after``: whole seconds until the next may succeed."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("Too many requests with this key.")
+        self.retry_after = retry_after
+
+
 class NotFoundError(ErasureError):
     """There is no such thing, or it belongs to somebody else: the caller cannot tell."""
 
@@ -69,6 +108,22 @@ class ConflictError(ErasureError):
 
 class IdempotencyKeyUsedError(ConflictError):
     """The idempotency key stands for an earlier call already; whether with the same body is for the caller to see."""
+
+
+class IdempotencyMismatchError(ConflictError):
+    """The idempotency key came with another body before."""
+
+
+class AlreadyOpenError(ErasureError):
+    """There is an open request for this already. ``request_id``: which."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__("a request for this is open already")
+        self.request_id = request_id
+
+
+class AlreadyDeletedError(ErasureError):
+    """The subject has a tombstone: for the outside it does not exist any more."""
 
 
 class SliceLostError(ErasureError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from erasure.domain.api_key import ApiKey
 from erasure.domain.audit import AuditEntry
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import Task
-from erasure.domain.request import ErasureRequest
+from erasure.domain.plan import Families, Part, Task
+from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
+from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 
 Clock = Callable[[], datetime]
@@ -19,21 +21,101 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """What an idempotency key stands for: the digest of the body that came with it and the request it led to."""
+    """What an idempotency key stands for: the digest of the body that came with it and what came of it.
+
+    ``run_id``: an id that the first call chose, from which it derived all others, so that a repetition of a call that
+    died does the same things and not other ones. ``result``: what the answer is made from, as JSON, without any
+    subject's id; ``None`` until the call has come to its end.
+    """
 
     key_digest: str
     body_digest: str
-    request_id: str
+    run_id: str
     expires_at: datetime
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedMap:
-    """The data map as a job uses it."""
+    """The data map as a job uses it. ``families``: categories by wire family."""
 
     version: int
     digest: str
     targets: tuple[TargetSpec, ...]
+    families: Families = field(default_factory=lambda: FAMILY_CATEGORIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """All that is written when a request is accepted, in one go.
+
+    ``delete_id_digest``: consumed with it. ``only_one_open``: refused if the subject has an open request of the same
+    family. ``suppress``: the subject goes on the suppression list. A request with ``leaves_tombstone`` that has no
+    ``not_before`` writes its tombstone at once; one with ``not_before`` is put on the list of those that wait.
+    """
+
+    request: ErasureRequest
+    entry: AuditEntry
+    delete_id_digest: str | None = None
+    only_one_open: bool = False
+    suppress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Requests that came with one call. ``tasks``: targets times subjects, as planned when it was accepted."""
+
+    batch_id: str
+    tenant_id: str
+    family: str
+    request_ids: tuple[str, ...]
+    tasks: int
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request as an index lists it."""
+
+    request_id: str
+    family: str
+    subject_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The subject counts as deleted. ``effective_at``: when its account, sessions and credentials were seen gone."""
+
+    request_id: str
+    deleted_at: datetime
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """The account is disabled. ``deletion_id``: the request that waits until ``delete_at`` to erase it, if any."""
+
+    disabled_at: datetime
+    delete_at: datetime | None = None
+    deletion_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the registry knows of a subject."""
+
+    tombstone: Tombstone | None = None
+    disabled: Disabled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A subject that must not be collected again. Only its digest is kept."""
+
+    subject_digest: str
+    subject_type: str
+    suppressed_at: datetime
+    request_id: str
 
 
 class DeleteIdStore(Protocol):
@@ -42,26 +124,48 @@ class DeleteIdStore(Protocol):
 
 
 class AcceptanceStore(Protocol):
-    """Consuming a delete id and creating the request is one thing: both happen or neither."""
+    """Accepting is one thing: all of an :class:`Acceptance` is written, or nothing."""
 
     def accept(
         self,
-        delete_id_digest: str,
-        request: ErasureRequest,
-        entry: AuditEntry,
+        acceptance: Acceptance,
         now: datetime,
-        idempotency: IdempotencyRecord | None,
+        idempotency: IdempotencyRecord | None = None,
+        batch: Batch | None = None,
     ) -> None:
-        """Raises ``DeleteIdRejectedError``; with ``idempotency``, ``IdempotencyKeyUsedError`` if its key is taken."""
+        """One transaction. A request with this id that is there already was written by an earlier try: no error.
+
+        Raises ``DeleteIdRejectedError``, ``AlreadyOpenError``, ``AlreadyDeletedError`` (there is a tombstone),
+        ``IdempotencyKeyUsedError`` (only with ``idempotency``, which is written complete), ``UnavailableError``.
+        """
+
+    def accept_all(self, acceptances: Sequence[Acceptance], batch: Batch, now: datetime) -> None:
+        """Any number, in as few transactions as the engine allows, the batch with the first. Each acceptance is whole;
+        repeating the call with the same requests completes it. Neither looks for open requests nor for tombstones."""
 
     def find_idempotency(self, key_digest: str) -> IdempotencyRecord | None: ...
+
+
+class IdempotencyStore(Protocol):
+    def begin(self, record: IdempotencyRecord, now: datetime) -> IdempotencyRecord:
+        """Write the record unless its key is taken (and not expired); returns what is there then."""
+
+    def finish(self, key_digest: str, result: str) -> None:
+        """Note what came of the call."""
 
 
 class RequestStore(Protocol):
     def get(self, request_id: str) -> ErasureRequest | None: ...
 
-    def start(self, request: ErasureRequest, now: datetime, data_map_version: int) -> bool:
-        """``requested`` to ``started``; also true if ``request`` is started already, false in any other state."""
+    def get_many(self, request_ids: Sequence[str]) -> dict[str, ErasureRequest]:
+        """Those that exist, by id; strongly consistent, in as few calls as the engine allows."""
+
+    def start(self, request: ErasureRequest, now: datetime, data_map_version: int, job_id: str, attempt: int) -> bool:
+        """Claim the request for a job: ``requested`` to ``started``, or ``started`` and claimed by an earlier attempt.
+
+        Also true if this very job has claimed it before; false in any other state, before ``not_before``, and if a
+        job of the same or a later attempt has it.
+        """
 
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         """``requested`` to ``cancelled``, with its audit entry, both or neither; false in any other state."""
@@ -75,11 +179,33 @@ class RequestStore(Protocol):
         entry: AuditEntry,
         *,
         finished: bool,
+        attention: bool,
     ) -> bool:
         """Write a job's outcomes and the audit entry, both or neither, once for each job.
 
-        False if this job has done so before or the request is no longer ``started``.
+        ``finished``: ``started`` to ``finished``; otherwise the request stays ``started``, with or without
+        ``attention``. False if this job has done so before or the request is no longer ``started``.
         """
+
+    def rows(
+        self, tenant_id: str, state: str, *, before: str | None = None, limit: int | None = None
+    ) -> list[RequestRow]:
+        """Requests of a tenant in a state, newest first (by id, which sorts by time), those older than the request id
+        ``before``; all of them without ``limit``. Eventually consistent."""
+
+    def rows_of_subject(
+        self, subject_digest: str, *, before: str | None = None, limit: int | None = None
+    ) -> list[RequestRow]:
+        """The same, of a subject, in whatever state."""
+
+    def batch(self, batch_id: str) -> Batch | None: ...
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        """Requests whose ``not_before`` has come and that nobody has released yet, oldest first."""
+
+    def release(self, request: ErasureRequest, now: datetime) -> bool:
+        """Take a due request off the list of those that wait, and write its tombstone if it leaves one. False if
+        somebody else did, or the request is no longer ``requested``. Sending it off comes before: twice is harmless."""
 
 
 class TaskStore(Protocol):
@@ -95,17 +221,18 @@ class TaskStore(Protocol):
     def tasks(self, job_id: str, unit: str | None = None) -> list[Task]: ...
 
     def begin_slice(self, task: Task, slice_id: str) -> Task:
-        """Mark the task as being worked on; returns it as it is then. An earlier slice still marked died:
-        ``at_least`` is set. Raises ``SliceLostError``, also if the task is not ``pending`` any more."""
+        """Mark the task as being worked on; returns it as it is then. An earlier slice still marked died: its pending
+        parts get ``at_least``. Raises ``SliceLostError``, also if the task has changed since it was read."""
 
-    def add_erased(self, task: Task, slice_id: str, count: int) -> None:
-        """Count deletions while the slice goes on. ``task``: what ``begin_slice`` returned; ``count``: all so far."""
+    def note_progress(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
+        """Write counts down while the slice goes on. ``task``: what ``begin_slice`` returned. ``SliceLostError``."""
 
-    def end_slice(self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None) -> None:
-        """``task`` and ``count`` as for ``add_erased``."""
+    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
+        """Write what the slice made of the parts and take the mark away. ``SliceLostError``."""
 
-    def set_verified(self, task: Task, *, status: str, rounds: int, stalls: int, reason: str | None) -> None:
-        """What verification found, written only while the task is ``erased`` and not being worked on."""
+    def set_verified(self, task: Task, parts: Sequence[Part]) -> None:
+        """What verification found, written only if the task is as it was read and not being worked on.
+        ``SliceLostError``."""
 
 
 class DataMapStore(Protocol):
@@ -123,10 +250,75 @@ class AuditLog(Protocol):
     def entries(self, request_id: str) -> list[AuditEntry]: ...
 
 
+class SubjectRegistry(Protocol):
+    """Tombstones and disabled accounts, by subject digest. Tombstones are written by accepting and releasing."""
+
+    def standing(self, subject_digest: str) -> Standing: ...
+
+    def tombstones(self, subject_digests: Sequence[str]) -> dict[str, Tombstone]:
+        """Those of the subjects that have one."""
+
+    def make_effective(self, subject_digest: str, request_id: str, now: datetime) -> None:
+        """Note on this request's tombstone that account, sessions and credentials are gone."""
+
+    def disable(self, subject_digest: str, disabled: Disabled) -> None:
+        """Write it down, replacing what was there."""
+
+    def enable(self, subject_digest: str) -> None: ...
+
+
+class SuppressionStore(Protocol):
+    """The suppression list. Entries are written by accepting."""
+
+    def get(self, tenant_id: str, subject_digest: str) -> Suppression | None:
+        """One strongly consistent read: fit for a path on which data comes in."""
+
+    def list(self, tenant_id: str, *, after: str | None, limit: int) -> list[Suppression]:
+        """In the order of their digests, those behind the digest ``after``."""
+
+    def delete(self, tenant_id: str, subject_digest: str) -> bool:
+        """False if it was not on the list."""
+
+
+class KeyStore(Protocol):
+    def get(self, key_id: str) -> ApiKey | None: ...
+
+    def put(self, key: ApiKey) -> bool:
+        """Write a new key; false if there is one with this id already."""
+
+    def revoke(self, key_id: str, now: datetime) -> bool:
+        """False if there is no such key. Revoking twice keeps the first time."""
+
+    def touch(self, key_id: str, day: str) -> None:
+        """Note the day of its last use."""
+
+    def list(self, tenant_id: str) -> list[ApiKey]:
+        """All keys of a tenant (or of the platform), revoked ones included."""
+
+
+class RateCounter(Protocol):
+    def count(self, key_id: str, window: int, now: datetime) -> int:
+        """Count a call of this key in the minute ``window`` (epoch minutes); returns how many there are now."""
+
+
 class JobQueue(Protocol):
-    def send(self, request_id: str, attempt: int) -> None: ...
+    def send(self, request_ids: Sequence[str], attempt: int, *, delay_seconds: int = 0) -> None:
+        """One message for all of them. Raises ``UnavailableError``."""
 
 
 class Workflow(Protocol):
-    def start(self, job_id: str, request_ids: Sequence[str]) -> bool:
+    def start(self, job_id: str, request_ids: Sequence[str], attempt: int) -> bool:
         """Start the execution named after the job; false if it had been started before."""
+
+
+class Functions(Protocol):
+    """The workers, called directly where a caller waits for what they do."""
+
+    def call(self, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """``function``: ``erase_dynamodb``, ``erase_s3`` or ``verify_target``. Returns its answer; raises
+        ``UnavailableError`` if there is none."""
+
+
+class AccountReader(Protocol):
+    def exists(self, subject: Subject, specs: Sequence[TargetSpec]) -> bool:
+        """Whether any of the targets holds something of the subject now. Raises ``UnavailableError``."""

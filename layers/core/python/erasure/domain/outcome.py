@@ -8,8 +8,9 @@ from typing import Any
 
 ERASED = "erased"
 ALREADY_ABSENT = "already_absent"
+DETACHED = "detached"
 FAILED = "failed"
-FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT})
+FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT, DETACHED})
 """Outcomes after which nothing of the target is left to do. ``failed`` is never one of them."""
 
 
@@ -17,7 +18,8 @@ FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT})
 class TargetOutcome:
     """Outcome of one target for one request.
 
-    ``count``: items, or object versions, markers and uploads, confirmed as deleted. ``at_least``: a slice died
+    ``count``: items, or object versions, markers and uploads, confirmed as deleted; items of others from which the
+    subject was taken out when ``detached``. ``at_least``: a slice died
     before it could write its count down, so there were ``count`` or more. ``reason``: fixed code when ``failed``.
     """
 
@@ -53,13 +55,14 @@ class TargetOutcome:
         )
 
 
-def outcome_of_erasure(target: str, category: str, count: int, *, at_least: bool) -> TargetOutcome:
+def outcome_of_erasure(target: str, category: str, count: int, *, at_least: bool, done: str = ERASED) -> TargetOutcome:
     """The outcome of a target that was erased and verified.
 
     Nothing counted and no slice lost: there was nothing (``already_absent``). A lost slice may have erased
-    something before it died, so then it is ``erased``, "at least" so many.
+    something before it died, so then it is ``erased``, "at least" so many. ``done``: what the target's action calls
+    it, ``erased`` or ``detached``.
     """
-    outcome = ERASED if count or at_least else ALREADY_ABSENT
+    outcome = done if count or at_least else ALREADY_ABSENT
     return TargetOutcome(target, category, outcome, count, at_least)
 
 
@@ -75,12 +78,16 @@ def merge_outcomes(earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutc
         if before is not None and (before.count or before.at_least):
             outcome = replace(
                 outcome,
-                outcome=ERASED if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
+                outcome=_what_was_done(before) if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
                 count=before.count + outcome.count,
                 at_least=before.at_least or outcome.at_least,
             )
         merged[outcome.target] = outcome
     return tuple(merged.values())
+
+
+def _what_was_done(before: TargetOutcome) -> str:
+    return before.outcome if before.outcome in (ERASED, DETACHED) else ERASED
 
 
 def is_finished(outcomes: Iterable[TargetOutcome]) -> bool:

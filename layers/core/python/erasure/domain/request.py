@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,10 +40,18 @@ def sources_of(state: str) -> tuple[str, ...]:
     return tuple(sorted(source for source, following in TRANSITIONS.items() if state in following))
 
 
-FAMILY_CATEGORIES: dict[str, frozenset[str] | None] = {
+CATEGORIES = ("account", "session", "credential", "membership", "content", "preference", "record")
+"""The kinds of personal data that targets of a data map are sorted into."""
+
+FAMILY_CATEGORIES: Mapping[str, frozenset[str] | None] = {
     "h2o": frozenset({"content", "preference"}),
+    "hellojohn": frozenset(CATEGORIES) - {"record"},
+    "velt": frozenset({"membership", "content", "preference"}),
+    "june": None,
+    "native": None,
 }
-"""Which categories of the data map each wire family erases by default; ``None``: all of them."""
+"""Which categories each wire family erases unless the data map's ``families`` says otherwise; ``None``: all of them.
+Source: wire contracts, "What a family erases"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,11 @@ class ErasureRequest:
     """The record of one request. Times are aware and in UTC.
 
     ``subject`` is the only place in the service that holds the subject's id, until ``purged_by``.
-    ``attention``: something failed; a person or a retry is needed.
+    ``attention``: something failed; a person or a retry is needed. ``categories``: erase these only, whatever the
+    family would; ``None``: the family's. ``organization_ids``: erase within these organizations only; empty: in all.
+    ``not_before``: may not be started earlier. ``batch_id``: the call that it came with, if that named a batch.
+    ``leaves_tombstone``: the subject counts as deleted from when it is started. ``job_id``, ``attempt``: the job that
+    has claimed it last, and that job's number. ``closed_at``: when a job last wrote outcomes.
     """
 
     request_id: str
@@ -66,3 +79,11 @@ class ErasureRequest:
     finished_at: datetime | None = None
     data_map_version: int | None = None
     outcomes: tuple[TargetOutcome, ...] = ()
+    categories: tuple[str, ...] | None = None
+    organization_ids: tuple[str, ...] = ()
+    not_before: datetime | None = None
+    batch_id: str | None = None
+    leaves_tombstone: bool = False
+    job_id: str | None = None
+    attempt: int = 0
+    closed_at: datetime | None = None

@@ -6,17 +6,21 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
+USER = "user"
+GROUP = "group"
+SUBJECT_TYPES = (USER, GROUP)
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person (``type`` ``"user"``) of a tenant. ``id`` is opaque and compared byte for byte.
+    """A person (``type`` ``"user"``) or a group (``"group"``) of a tenant. ``id`` is opaque, compared byte for byte.
 
     ``repr`` shows neither tenant nor id, so that a subject in a traceback or a log line tells nothing.
     """
 
     tenant_id: str
     id: str
-    type: str = "user"
+    type: str = USER
 
     def __repr__(self) -> str:
         return f"Subject(type={self.type!r})"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from erasure.domain.subject import USER
 from erasure.domain.templates import Template, parse_template
 
 
@@ -49,13 +50,31 @@ class S3Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class DetachRule:
+    """Take a value out of ``attribute`` (a string set, a list of strings or a string) of items that others own.
+
+    ``value``: template of what is taken out. The key attributes of the index through which the items are found go too
+    where they name the subject, so that nothing keeps pointing at it.
+    """
+
+    attribute: str
+    value: str = "{user_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """A target: exactly one of ``dynamodb`` and ``s3`` is set."""
+    """A target: exactly one of ``dynamodb`` and ``s3`` is set.
+
+    ``subjects``: types of subjects that it holds data of. ``detach``: items stay, only the subject is taken out
+    (DynamoDB, through an index); otherwise what is matched is deleted.
+    """
 
     name: str
     category: str
     dynamodb: DynamoDBRule | None = None
     s3: S3Rule | None = None
+    subjects: tuple[str, ...] = (USER,)
+    detach: DetachRule | None = None
 
     @property
     def kind(self) -> str:
@@ -84,7 +103,7 @@ class TargetSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TargetSpec:
-        dynamodb, s3 = data.get("dynamodb"), data.get("s3")
+        dynamodb, s3, detach = data.get("dynamodb"), data.get("s3"), data.get("detach")
         return cls(
             name=data["name"],
             category=data["category"],
@@ -97,4 +116,6 @@ class TargetSpec:
                 index=dynamodb["index"],
             ),
             s3=None if s3 is None else S3Rule(**s3),
+            subjects=tuple(data["subjects"]),
+            detach=None if detach is None else DetachRule(**detach),
         )

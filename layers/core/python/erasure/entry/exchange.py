@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from aws_lambda_powertools.event_handler.api_gateway import Response
 
@@ -13,20 +13,56 @@ from erasure.errors import InvalidInputError
 
 MAX_BODY_BYTES = 16 * 1024
 
+MAX_BULK_BODY_BYTES = 4 * 1024 * 1024
+"""1,000 ids of 256 characters, each as a JSON escape, and something around them."""
+
 SUBJECT = "subject"
+BACKEND = "backend"
 OPEN = "open"
 
 
 class Route(NamedTuple):
     """``path`` is a template such as ``/users/current/erasure-requests/{request_id}``; the handler gets its values.
 
-    ``auth`` is always said: :data:`SUBJECT` (``call.principal`` is set before the handler runs) or :data:`OPEN`.
+    ``auth`` is always said: :data:`SUBJECT` (``call.principal`` is set before the handler runs), :data:`BACKEND`
+    (``call.caller`` is set, and has ``scope``) or :data:`OPEN`.
     """
 
     method: str
     path: str
     auth: str
     handler: Callable[..., Response[str]]
+    scope: str = ""
+
+
+class Caller(NamedTuple):
+    """A backend that has shown its key. ``tenant_id``: for whom this call acts; ``scopes``: what the key may do;
+    ``is_platform``: its key is no tenant's own."""
+
+    key_id: str
+    tenant_id: str
+    scopes: frozenset[str]
+    is_platform: bool = False
+
+
+class Refusal(NamedTuple):
+    """What a call is refused with, before a family puts it into its envelope. ``code``: ``invalid_request``,
+    ``missing_token``, ``invalid_api_key``, ``insufficient_permissions``, ``tenant_mismatch``, ``resource_not_found``,
+    ``method_not_allowed``, ``conflict``, ``rate_limit_exceeded`` or ``internal_error``."""
+
+    status: int
+    code: str
+    message: str
+    headers: dict[str, str]
+
+
+class Family(Protocol):
+    """A wire family: its routes, and its envelope for what goes wrong on them."""
+
+    def routes(self) -> list[Route]: ...
+
+    def refuse(self, call: Call, error: Exception, refusal: Refusal) -> Response[str]:
+        """The answer. ``refusal`` is what most families say to ``error``; a family may have another status or code."""
 
 
 class Call:

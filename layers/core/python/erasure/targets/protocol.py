@@ -1,4 +1,4 @@
-"""What every kind of target can do: erase one subject's data in slices, and look again.
+"""What every kind of target can do: erase the data of subjects in slices, and look again.
 
 A *slice* is one call of :meth:`Target.erase`. It works until it is done or until
 ``deadline.expired()``, and may be repeated at any point: it always starts from what is still
@@ -8,7 +8,7 @@ there, so no cursor (which would carry the subject's id) is ever stored.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,36 +41,51 @@ class SliceResult:
     confirmed as deleted. ``done``: the slice reached the end and nothing that it saw is left.
     ``done=False`` with ``problem=None`` only means that time ran out.
     ``problem``: a fixed code of what kept it from finishing (``throttled``, ``unavailable``,
-    ``rejected`` for per-key errors of S3, ...), without names or ids.
+    ``rejected`` for per-key errors of S3, ...), without names or ids. ``permanent``: no other slice can help
+    (``target_missing``, ``access_denied``, ``map_mismatch``, ...).
     """
 
     erased: int
     done: bool
     problem: str | None = None
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What is still there. ``left`` counts up to some bound; ``complete=False``: time ran out before the end."""
+    """What is still there. ``left`` counts up to some bound; ``complete=False``: not everything was looked at.
+
+    ``problem`` and ``permanent`` as in :class:`SliceResult`; with a problem, ``complete`` is False.
+    """
 
     left: int
     complete: bool
+    problem: str | None = None
+    permanent: bool = False
+
+
+Values = Mapping[str, str]
+"""The values of a rule's placeholders: ``tenant_id``, ``user_id``, ..."""
+
+OnErased = Callable[[int, int], None]
+"""Told the position of a subject and how many of its things were deleted since it was last told, now and then, so that
+progress shows and survives the death of the process. May raise, which ends the slice."""
 
 
 class Target(Protocol):
-    """One kind of target. Implementations raise :class:`erasure.errors.TargetError` for what they cannot do.
+    """One kind of target, for any number of subjects at once.
 
-    ``values`` maps placeholder names (``tenant_id``, ``user_id``, ...) to the subject's values.
-    ``on_erased`` is told the number of things deleted since it was last called, now and then, so that
-    progress shows and survives the death of the process.
+    ``subjects`` holds the placeholder values of each, all different; one result for each comes back, in their order.
+    What goes wrong with one subject never keeps the others from being worked on, and deleting calls are filled across
+    subjects. Nothing is raised but what ``on_erased`` raises and bugs.
     """
 
     def erase(
         self,
         spec: TargetSpec,
-        values: Mapping[str, str],
+        subjects: Sequence[Values],
         deadline: Deadline,
-        on_erased: Callable[[int], None] | None = None,
-    ) -> SliceResult: ...
+        on_erased: OnErased | None = None,
+    ) -> list[SliceResult]: ...
 
-    def verify(self, spec: TargetSpec, values: Mapping[str, str], deadline: Deadline) -> VerifyResult: ...
+    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]: ...

@@ -1,0 +1,60 @@
+"""Organizations: an erasure may be limited to some of a subject's organizations.
+
+A target whose rule holds ``{organization_id}`` can be limited; any other would reach beyond the organizations named,
+and is left out of a limited request (``None`` below). Without a limit, the rule is cut off where it begins to speak of
+the organization, so that it covers all of them: ``{tenant_id}/{user_id}/{organization_id}/`` becomes
+``{tenant_id}/{user_id}/``. :func:`erasure.domain.data_map.parse_data_map` lets only rules in for which the rest still
+names the subject and ends where a value ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from erasure.domain.subject import Subject
+from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
+
+ORGANIZATION = "organization_id"
+_PLACEHOLDER = f"{{{ORGANIZATION}}}"
+
+
+def names_organization(spec: TargetSpec) -> bool:
+    return any(ORGANIZATION in template.names for template in spec.templates())
+
+
+def in_scope(spec: TargetSpec, organization_ids: Sequence[str]) -> TargetSpec | None:
+    """The target as it applies to a request limited to these organizations (none: no limit); ``None``: not at all."""
+    if organization_ids:
+        return spec if names_organization(spec) else None
+    return for_all_organizations(spec)
+
+
+def value_sets(subject: Subject, organization_ids: Sequence[str], spec: TargetSpec) -> list[dict[str, str]]:
+    """The values with which ``spec`` (from :func:`in_scope`) is rendered: once, or once for each organization."""
+    values = subject.values()
+    if not names_organization(spec):
+        return [values]
+    return [{**values, ORGANIZATION: organization_id} for organization_id in organization_ids]
+
+
+@lru_cache(maxsize=1024)
+def for_all_organizations(spec: TargetSpec) -> TargetSpec:
+    """``spec`` without what it says of the organization."""
+    if not names_organization(spec):
+        return spec
+    if spec.s3 is not None:
+        return replace(spec, s3=replace(spec.s3, prefix=_cut(spec.s3.prefix or "")))
+    assert spec.dynamodb is not None  # noqa: S101 - a target has one of the two
+    return replace(spec, dynamodb=_without_organization(spec.dynamodb))
+
+
+def _without_organization(rule: DynamoDBRule) -> DynamoDBRule:
+    assert rule.sort is not None  # noqa: S101 - parse_data_map lets organizations stand in sort keys only
+    start = _cut(rule.sort.template)
+    return replace(rule, sort=KeyRule(rule.sort.attribute, start, prefix=True) if start else None)
+
+
+def _cut(template: str) -> str:
+    return template.partition(_PLACEHOLDER)[0]
