@@ -62,7 +62,7 @@ class MalformedBodyError(InvalidInputError):
 
 
 class SubjectRefusedError(InvalidInputError):
-    """A subject whose data cannot be named safely. ``field``: the caller's own name for it; ``reason``: a fixed code."""
+    """A subject whose data cannot be named safely. ``field``: the caller's name for it; ``reason``: a fixed code."""
 
     def __init__(self, field: str, rule: str, position: int, reason: str) -> None:
         super().__init__(field, rule)
