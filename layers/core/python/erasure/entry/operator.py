@@ -7,6 +7,9 @@
     data-map show [--stack-name NAME]         the current one
     retry REQUEST_ID [--stack-name NAME]      work on a request again that needs attention
     audit REQUEST_ID [--stack-name NAME]      the request's audit trail, and whether it is whole
+    key create --tenant TENANT [--scopes …]   an API key of a backend, printed once
+    key list --tenant TENANT                  a tenant's keys, without their secrets
+    key revoke KEY_ID                         end a key; it stops working within seconds
 
 The stack's names come from ``REGISTRY_TABLE`` and its siblings in the environment (``.local/stack.env``), or from the
 outputs of the CloudFormation stack ``--stack-name``. Results go to stdout, everything else to stderr. Exit codes: 0
@@ -21,6 +24,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +33,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.aws import Clients
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.key_store import DynamoDBKeyStore
 from erasure.adapters.messaging import SQSJobQueue
 from erasure.adapters.request_store import DynamoDBRequestStore
+from erasure.adapters.secret import DigestKey
+from erasure.domain.api_key import SCOPES
 from erasure.domain.audit import AuditEntry, broken_at
 from erasure.domain.data_map import DataMap, parse_data_map
 from erasure.domain.request import REQUESTED, STARTED
+from erasure.entry.api_keys import shown_key
 from erasure.entry.wiring import utc_now
 from erasure.errors import DataMapError, ErasureError, InvalidInputError, NotFoundError, TransitionError
+from erasure.services.api_keys import ApiKeyService, KeyCommand
 
 _RETRIED = "retried:"
 
@@ -44,6 +53,8 @@ _OUTPUTS = {
     "REQUESTS_TABLE": "RequestsTable",
     "AUDIT_TABLE": "AuditTable",
     "INTERACTIVE_QUEUE_URL": "InteractiveQueueUrl",
+    "DIGEST_KEY_SECRET_ARN": "DigestKeySecretArn",
+    "KEY_MODE": "KeyMode",
 }
 
 
@@ -78,15 +89,30 @@ def _parser() -> argparse.ArgumentParser:
     _command(actions, "show", "print the current data map", _show_data_map)
     _command(commands, "retry", "work on a request again that needs attention", _retry, "request_id")
     _command(commands, "audit", "print a request's audit trail", _show_audit, "request_id")
+
+    key = commands.add_parser("key", help="make, list or revoke API keys of backends")
+    actions = key.add_subparsers(required=True, metavar="ACTION")
+    create = _command(actions, "create", "make an API key and print it: it cannot be shown again", _create_key)
+    create.add_argument("--tenant", required=True, help="whom it acts for; * for a platform key, which acts for all")
+    create.add_argument(
+        "--scopes", default=",".join(SCOPES), help="what it may do, comma-separated; default: everything"
+    )
+    create.add_argument("--name", default="", help="to tell it from others")
+    create.add_argument("--valid-days", type=int, help="after which it stops working; default: never")
+    create.add_argument("--calls-per-minute", type=int, help="default: the stack's CallsPerMinute")
+    listing = _command(actions, "list", "list a tenant's API keys", _list_keys)
+    listing.add_argument("--tenant", required=True)
+    _command(actions, "revoke", "end an API key", _revoke_key, "key_id")
     return parser
 
 
-def _command(actions: Any, name: str, text: str, run: Any, *positionals: str) -> None:
+def _command(actions: Any, name: str, text: str, run: Any, *positionals: str) -> argparse.ArgumentParser:
     command = actions.add_parser(name, help=text, description=text)
     for positional in positionals:
         command.add_argument(positional)
     command.add_argument("--stack-name", default=None, help="CloudFormation stack; default: names from the environment")
     command.set_defaults(run=run)
+    return command  # type: ignore[no-any-return]
 
 
 class _Stack:
@@ -119,6 +145,14 @@ class _Stack:
 
     def audit(self) -> DynamoDBAuditLog:
         return DynamoDBAuditLog(self.dynamodb, self.name("AUDIT_TABLE"))
+
+    def api_keys(self) -> ApiKeyService:
+        return ApiKeyService(
+            DynamoDBKeyStore(self.dynamodb, self.name("REGISTRY_TABLE")),
+            mode=self.name("KEY_MODE"),
+            digest_key=DigestKey(lambda: self.clients.get("secretsmanager"), self.name("DIGEST_KEY_SECRET_ARN")),
+            now=utc_now,
+        )
 
 
 def read_data_map(path: Path) -> DataMap:
@@ -207,6 +241,29 @@ def _show_audit(options: argparse.Namespace, stack: _Stack) -> None:
     print(json.dumps({"entries": [asdict(entry) for entry in entries], "whole": broken is None}, indent=2))
     if broken is not None:
         raise ErasureError(f"the audit trail is broken at entry {broken}")
+
+
+def _create_key(options: argparse.Namespace, stack: _Stack) -> None:
+    days = options.valid_days
+    command = KeyCommand(
+        tenant_id=options.tenant,
+        scopes=frozenset(scope.strip() for scope in options.scopes.split(",") if scope.strip()),
+        name=options.name,
+        valid_until=None if days is None else utc_now() + timedelta(days=days),
+        calls_per_minute=options.calls_per_minute,
+    )
+    key, text = stack.api_keys().create(command)
+    print(f"key {key.key_id}: keep its text, it cannot be shown again", file=sys.stderr)
+    print(text)
+
+
+def _list_keys(options: argparse.Namespace, stack: _Stack) -> None:
+    print(json.dumps([shown_key(key) for key in stack.api_keys().list(options.tenant)], indent=2))
+
+
+def _revoke_key(options: argparse.Namespace, stack: _Stack) -> None:
+    stack.api_keys().revoke(None, options.key_id)
+    print(f"key {options.key_id} is revoked; it stops working within seconds", file=sys.stderr)
 
 
 if __name__ == "__main__":
