@@ -110,7 +110,7 @@ def _critical_path(endpoint: str, pages: int) -> None:
 
 
 def _erase(target: S3Target, expected: int) -> None:
-    result = target.erase(SPEC, VALUES, Deadline(3600))
+    (result,) = target.erase(SPEC, [VALUES], Deadline(3600))
     if not result.done or result.erased != expected:
         raise RuntimeError(f"not measured: {result}")
 

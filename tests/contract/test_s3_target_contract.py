@@ -19,6 +19,7 @@ from tests.contract.s3_engines import (
     SUSPENSION,
     Engine,
 )
+from tests.one_subject import OneSubject
 
 pytest_plugins = ["tests.contract.dynamodb_engines", "tests.contract.s3_engines"]
 pytestmark = pytest.mark.timeout(180)
@@ -58,11 +59,11 @@ def user(user_id: str) -> dict[str, str]:
 
 
 def erase(engine: Engine, spec: TargetSpec, user_id: str) -> SliceResult:
-    return engine.target().erase(spec, user(user_id), Deadline(60))
+    return OneSubject(engine.target()).erase(spec, user(user_id), Deadline(60))
 
 
 def verify(engine: Engine, spec: TargetSpec, user_id: str) -> VerifyResult:
-    return engine.target().verify(spec, user(user_id), Deadline(60))
+    return OneSubject(engine.target()).verify(spec, user(user_id), Deadline(60))
 
 
 def until_something_is_erased() -> tuple[Deadline, Callable[[int], None]]:
@@ -83,7 +84,7 @@ def test_versions_markers_and_uploads_all_go(s3: Engine) -> None:
     s3.client.create_multipart_upload(Bucket=bucket, Key="acme/bob/big.bin")
     there = len(s3.everything(bucket))
     told: list[int] = []
-    result = s3.target().erase(by_prefix(bucket), user("ann"), Deadline(60), told.append)
+    result = OneSubject(s3.target()).erase(by_prefix(bucket), user("ann"), Deadline(60), told.append)
     assert s3.keys(bucket) == {"acme/bob/a.txt", "acme/bob/big.bin"}
     assert result == SliceResult(erased=there - 2, done=True)
     assert sum(told) == result.erased
@@ -214,7 +215,7 @@ def test_slices_continue_where_the_last_one_ended(s3: Engine) -> None:
         s3.client.delete_object(Bucket=bucket, Key=f"acme/ann/{number:04d}")
     assert verify(s3, by_prefix(bucket), "ann").left >= 1000
 
-    cut = s3.target(concurrency=1).erase(by_prefix(bucket), user("ann"), *until_something_is_erased())
+    cut = OneSubject(s3.target(concurrency=1)).erase(by_prefix(bucket), user("ann"), *until_something_is_erased())
     assert cut == SliceResult(erased=1000, done=False)
     assert verify(s3, by_prefix(bucket), "ann") == VerifyResult(left=470, complete=True)
 
@@ -227,8 +228,12 @@ def test_an_expired_deadline_begins_nothing(s3: Engine) -> None:
     """No call is made after the deadline, and the result does not claim to be complete."""
     bucket = s3.create_bucket()
     s3.put(bucket, "acme/ann/a")
-    assert s3.target().erase(by_prefix(bucket), user("ann"), Deadline(0)) == SliceResult(erased=0, done=False)
-    assert s3.target().verify(by_prefix(bucket), user("ann"), Deadline(0)) == VerifyResult(left=0, complete=False)
+    assert OneSubject(s3.target()).erase(by_prefix(bucket), user("ann"), Deadline(0)) == SliceResult(
+        erased=0, done=False
+    )
+    assert OneSubject(s3.target()).verify(by_prefix(bucket), user("ann"), Deadline(0)) == VerifyResult(
+        left=0, complete=False
+    )
     assert s3.keys(bucket) == {"acme/ann/a"}
 
 

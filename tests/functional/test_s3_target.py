@@ -18,9 +18,11 @@ from erasure.errors import TargetError
 from erasure.targets import s3_calls
 from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from erasure.targets.s3 import MAX_ATTEMPTS, S3Target
+from erasure.targets.s3_calls import Share
 from erasure.targets.s3_scope import Scope
 from tests.contract.s3_engines import NO_RETRIES, Engine, make_client
 from tests.contract.s3_fake import ENDPOINT, Answer, Bucket, FakeS3, Request, Version, document, error
+from tests.one_subject import OneSubject
 
 pytest_plugins = ["tests.contract.dynamodb_engines", "tests.contract.s3_engines"]
 pytestmark = pytest.mark.timeout(60)
@@ -37,10 +39,16 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def target(fake_engine: Engine, pauses: list[float]) -> S3Target:
+def many(fake_engine: Engine, pauses: list[float]) -> S3Target:
     """A target on the fake that notes its pauses instead of sleeping."""
     fake_engine.create_bucket()
     return S3Target(fake_engine.client, sleep=pauses.append, random=lambda: 1.0)
+
+
+@pytest.fixture
+def target(many: S3Target) -> OneSubject:
+    """The same, for one subject."""
+    return OneSubject(many)
 
 
 def fill(s3: FakeS3, number: int, versions: int = 1, prefix: str = "acme/ann/") -> None:
@@ -71,7 +79,7 @@ def always(operation: str, answer: Answer) -> Callable[[Request], Answer | None]
     return lambda request: answer if request.operation == operation else None
 
 
-def erase(target: S3Target, spec: TargetSpec = SPEC, seconds: float = 60) -> SliceResult:
+def erase(target: OneSubject, spec: TargetSpec = SPEC, seconds: float = 60) -> SliceResult:
     return target.erase(spec, ANN, Deadline(seconds))
 
 
@@ -83,7 +91,7 @@ def erase(target: S3Target, spec: TargetSpec = SPEC, seconds: float = 60) -> Sli
     [(0, 1, 1, 0), (1, 1, 1, 1), (1000, 1, 1, 1), (1001, 1, 2, 2), (2500, 2, 5, 5), (1200, 3, 4, 4)],
 )
 def test_no_call_too_many(
-    target: S3Target, fake_s3: FakeS3, objects: int, versions: int, lists: int, deletes: int
+    target: OneSubject, fake_s3: FakeS3, objects: int, versions: int, lists: int, deletes: int
 ) -> None:
     """One list and one delete for a thousand versions, markers included, and one look for uploads."""
     fill(fake_s3, objects, versions)
@@ -92,7 +100,7 @@ def test_no_call_too_many(
     assert calls == Counter(list=lists, delete=deletes, uploads=1)
 
 
-def test_short_pages_make_full_deletes(target: S3Target, fake_s3: FakeS3) -> None:
+def test_short_pages_make_full_deletes(target: OneSubject, fake_s3: FakeS3) -> None:
     """S3 may list fewer than a thousand at a time; deletes are filled up all the same."""
     fill(fake_s3, 2000)
     serve = fake_s3._list
@@ -103,7 +111,7 @@ def test_short_pages_make_full_deletes(target: S3Target, fake_s3: FakeS3) -> Non
     assert fake_s3.count("delete") == 2
 
 
-def test_many_uploads_are_paged(target: S3Target, fake_s3: FakeS3) -> None:
+def test_many_uploads_are_paged(target: OneSubject, fake_s3: FakeS3) -> None:
     """More uploads than fit into one page are all aborted, those of a neighbour are not."""
     fill(fake_s3, 0)
     fake_s3.buckets[BUCKET].uploads += [("acme/ann/big", f"{number:05d}") for number in range(1500)]
@@ -127,11 +135,11 @@ def test_deletes_overlap_up_to_the_limit(fake_engine: Engine, fake_s3: FakeS3) -
                 under_way -= 1
 
     fake_s3.fault = fault
-    assert S3Target(fake_engine.client, concurrency=3).erase(SPEC, ANN, Deadline(60)).done
+    assert OneSubject(S3Target(fake_engine.client, concurrency=3)).erase(SPEC, ANN, Deadline(60)).done
     assert most == 3
 
 
-def test_progress_is_told_by_the_caller_s_thread(target: S3Target, fake_s3: FakeS3) -> None:
+def test_progress_is_told_by_the_caller_s_thread(target: OneSubject, fake_s3: FakeS3) -> None:
     """Increments add up to the total and arrive in the thread that called."""
     fill(fake_s3, 3500)
     told: list[tuple[int, int]] = []
@@ -144,7 +152,7 @@ def test_progress_is_told_by_the_caller_s_thread(target: S3Target, fake_s3: Fake
 # -- single keys that S3 does not delete --------------------------------------------------------------------------
 
 
-def test_keys_that_fail_for_a_moment_are_repeated(target: S3Target, fake_s3: FakeS3, pauses: list[float]) -> None:
+def test_keys_that_fail_for_a_moment_are_repeated(target: OneSubject, fake_s3: FakeS3, pauses: list[float]) -> None:
     """A key that fails once is sent again, alone and after a pause, and counted once."""
     fill(fake_s3, 10)
     fake_s3.errors["acme/ann/000003"] = ("InternalError", "We encountered an internal error.")
@@ -165,7 +173,7 @@ def test_keys_that_fail_for_a_moment_are_repeated(target: S3Target, fake_s3: Fak
     [("InternalError", "unavailable"), ("SlowDown", "throttled"), ("ServiceUnavailable", "throttled")],
 )
 def test_keys_that_keep_failing_are_a_problem(
-    target: S3Target, fake_s3: FakeS3, pauses: list[float], code: str, problem: str
+    target: OneSubject, fake_s3: FakeS3, pauses: list[float], code: str, problem: str
 ) -> None:
     """After a bounded number of attempts the slice ends, says why, and counts what was deleted."""
     fill(fake_s3, 10)
@@ -176,7 +184,7 @@ def test_keys_that_keep_failing_are_a_problem(
     assert len(pauses) == MAX_ATTEMPTS - 1
 
 
-def test_one_stubborn_key_does_not_hold_up_the_others(target: S3Target, fake_s3: FakeS3) -> None:
+def test_one_stubborn_key_does_not_hold_up_the_others(target: OneSubject, fake_s3: FakeS3) -> None:
     """Everything else is erased although one key never goes."""
     fill(fake_s3, 5000)
     fake_s3.errors["acme/ann/000003"] = ("InternalError", "")
@@ -184,7 +192,7 @@ def test_one_stubborn_key_does_not_hold_up_the_others(target: S3Target, fake_s3:
     assert target.verify(SPEC, ANN, Deadline(60)) == VerifyResult(left=1, complete=True)
 
 
-def test_forbidden_keys_raise_after_the_rest_is_gone(target: S3Target, fake_s3: FakeS3) -> None:
+def test_forbidden_keys_raise_after_the_rest_is_gone(target: OneSubject, fake_s3: FakeS3) -> None:
     """A key that may not be deleted is a permanent error, told when everything else has been erased."""
     fill(fake_s3, 2500)
     fake_s3.errors["acme/ann/000003"] = ("AccessDenied", "Access Denied")
@@ -196,7 +204,7 @@ def test_forbidden_keys_raise_after_the_rest_is_gone(target: S3Target, fake_s3: 
 
 
 @pytest.mark.parametrize("refusal", [LOCKED, ("ObjectLocked", ""), ("InvalidRequest", "Object is WORM protected")])
-def test_locked_keys_are_blocked(target: S3Target, fake_s3: FakeS3, refusal: tuple[str, str]) -> None:
+def test_locked_keys_are_blocked(target: OneSubject, fake_s3: FakeS3, refusal: tuple[str, str]) -> None:
     """A version under Object Lock is told apart from a forbidden one; it is not tried again."""
     fill(fake_s3, 10)
     fake_s3.errors["acme/ann/000003"] = refusal
@@ -204,14 +212,14 @@ def test_locked_keys_are_blocked(target: S3Target, fake_s3: FakeS3, refusal: tup
     assert fake_s3.count("delete") == 1
 
 
-def test_unknown_refusals_are_told(target: S3Target, fake_s3: FakeS3) -> None:
+def test_unknown_refusals_are_told(target: OneSubject, fake_s3: FakeS3) -> None:
     """An error code that nobody knows is never taken as deleted."""
     fill(fake_s3, 10)
     fake_s3.errors["acme/ann/000003"] = ("SomethingNew", "")
     assert erase(target) == SliceResult(erased=9, done=False, problem="rejected")
 
 
-def test_keys_that_are_gone_are_no_problem_and_not_counted(target: S3Target, fake_s3: FakeS3) -> None:
+def test_keys_that_are_gone_are_no_problem_and_not_counted(target: OneSubject, fake_s3: FakeS3) -> None:
     """Somebody else deleted a version first: this slice did not erase it."""
     fill(fake_s3, 10)
     answer = document("DeleteResult", "<Error><Key>acme/ann/000003</Key><VersionId>000003-0</VersionId>"
@@ -225,7 +233,7 @@ def test_keys_that_are_gone_are_no_problem_and_not_counted(target: S3Target, fak
     [("<Key>acme/ann/000003</Key>", 18), ("<Key>acme/bob/1</Key><VersionId>1</VersionId>", 0), ("", 0)],
 )
 def test_errors_that_name_no_version_count_against_all_they_may_mean(
-    target: S3Target, fake_s3: FakeS3, named: str, erased: int
+    target: OneSubject, fake_s3: FakeS3, named: str, erased: int
 ) -> None:
     """Nothing counts as deleted that an error may have been about."""
     fill(fake_s3, 10, versions=2)
@@ -233,14 +241,14 @@ def test_errors_that_name_no_version_count_against_all_they_may_mean(
     assert erase(target) == SliceResult(erased=erased, done=False, problem="unavailable")
 
 
-def test_a_lock_does_not_hide_a_throttle(target: S3Target, fake_s3: FakeS3) -> None:
+def test_a_lock_does_not_hide_a_throttle(target: OneSubject, fake_s3: FakeS3) -> None:
     """What another slice may heal is told first."""
     fill(fake_s3, 10)
     fake_s3.errors |= {"acme/ann/000003": LOCKED, "acme/ann/000004": ("SlowDown", "")}
     assert erase(target) == SliceResult(erased=8, done=False, problem="throttled")
 
 
-def test_keys_that_xml_cannot_carry_go_one_by_one(target: S3Target, fake_s3: FakeS3) -> None:
+def test_keys_that_xml_cannot_carry_go_one_by_one(target: OneSubject, fake_s3: FakeS3) -> None:
     """Control characters do not fit into DeleteObjects; the other keys of the page still share one call."""
     fill(fake_s3, 5)
     keys = fake_s3.buckets[BUCKET].keys
@@ -254,7 +262,7 @@ def test_keys_that_xml_cannot_carry_go_one_by_one(target: S3Target, fake_s3: Fak
 # -- calls that fail --------------------------------------------------------------------------------------------
 
 
-def test_a_throttled_delete_is_repeated(target: S3Target, fake_s3: FakeS3, pauses: list[float]) -> None:
+def test_a_throttled_delete_is_repeated(target: OneSubject, fake_s3: FakeS3, pauses: list[float]) -> None:
     """503 SlowDown beyond botocore's own retries: pause, try again, erase everything."""
     fill(fake_s3, 3000)
     fake_s3.fault = on("delete", *[error(503, "SlowDown")] * 4)
@@ -262,7 +270,7 @@ def test_a_throttled_delete_is_repeated(target: S3Target, fake_s3: FakeS3, pause
     assert pauses
 
 
-def test_endless_throttling_ends_the_slice(target: S3Target, fake_s3: FakeS3) -> None:
+def test_endless_throttling_ends_the_slice(target: OneSubject, fake_s3: FakeS3) -> None:
     """A bucket that keeps saying slow down is left alone after a while, and the slice says throttled."""
     fill(fake_s3, 10_000)
     fake_s3.fault = always("delete", error(503, "SlowDown"))
@@ -290,7 +298,7 @@ def test_throttling_reduces_what_is_under_way(fake_engine: Engine, fake_s3: Fake
         return None
 
     fake_s3.fault = fault
-    target = S3Target(fake_engine.client, sleep=lambda _: None)
+    target = OneSubject(S3Target(fake_engine.client, sleep=lambda _: None))
     assert target.erase(SPEC, ANN, Deadline(60)) == SliceResult(erased=10_000, done=True)
     assert alone.is_set()
 
@@ -299,7 +307,7 @@ def test_throttling_reduces_what_is_under_way(fake_engine: Engine, fake_s3: Fake
     "cut",
     [ConnectionClosedError(endpoint_url=ENDPOINT), ReadTimeoutError(endpoint_url=ENDPOINT)],
 )
-def test_a_broken_connection_is_survived(target: S3Target, fake_s3: FakeS3, cut: Exception) -> None:
+def test_a_broken_connection_is_survived(target: OneSubject, fake_s3: FakeS3, cut: Exception) -> None:
     """A connection that breaks in the middle of a delete: repeated, and everything counted once."""
     fill(fake_s3, 3000)
     fake_s3.fault = on("delete", None, cut, cut, cut)
@@ -307,7 +315,7 @@ def test_a_broken_connection_is_survived(target: S3Target, fake_s3: FakeS3, cut:
     assert left(fake_s3) == 0
 
 
-def test_an_error_in_a_successful_answer_is_an_error(target: S3Target, fake_s3: FakeS3) -> None:
+def test_an_error_in_a_successful_answer_is_an_error(target: OneSubject, fake_s3: FakeS3) -> None:
     """S3 may say 200 and then fail: nothing counts as deleted until a repetition succeeds."""
     fill(fake_s3, 10)
     late = (200, error(500, "InternalError")[1])
@@ -336,7 +344,7 @@ def test_an_answer_that_is_none_deletes_nothing(fake_s3: FakeS3, body: bytes, fa
     fake_s3.attach(client)
     fill(fake_s3, 10)
     fake_s3.fault = always("delete", (200, body))
-    result = S3Target(client, sleep=lambda _: None).erase(SPEC, ANN, Deadline(60))
+    result = OneSubject(S3Target(client, sleep=lambda _: None)).erase(SPEC, ANN, Deadline(60))
     assert result == SliceResult(erased=0, done=False, problem="unavailable")
 
 
@@ -353,7 +361,7 @@ def test_a_plain_client_erases_the_same(fake_s3: FakeS3) -> None:
     fake_s3.attach(client)
     fill(fake_s3, 1500, versions=2)
     fake_s3.buckets[BUCKET].keys["acme/ann/a+b %\r\n<&>"] = [Version("1")]
-    assert S3Target(client).erase(SPEC, ANN, Deadline(60)) == SliceResult(erased=3001, done=True)
+    assert OneSubject(S3Target(client)).erase(SPEC, ANN, Deadline(60)) == SliceResult(erased=3001, done=True)
     assert left(fake_s3) == 0
 
 
@@ -369,7 +377,9 @@ def test_a_plain_client_erases_the_same(fake_s3: FakeS3) -> None:
     ],
 )
 @pytest.mark.parametrize("operation", ["list", "uploads"])
-def test_a_listing_that_is_none_is_not_nothing(target: S3Target, fake_s3: FakeS3, body: bytes, operation: str) -> None:
+def test_a_listing_that_is_none_is_not_nothing(
+    target: OneSubject, fake_s3: FakeS3, body: bytes, operation: str
+) -> None:
     """An answer that is no complete listing never means that nothing is there."""
     fill(fake_s3, 0)
     if operation == "uploads":
@@ -381,7 +391,7 @@ def test_a_listing_that_is_none_is_not_nothing(target: S3Target, fake_s3: FakeS3
     assert (caught.value.code, caught.value.permanent) == ("unavailable", False)
 
 
-def test_a_listing_that_does_not_move_on_ends(target: S3Target, fake_s3: FakeS3) -> None:
+def test_a_listing_that_does_not_move_on_ends(target: OneSubject, fake_s3: FakeS3) -> None:
     """The same page over and over is an error, not an endless loop."""
     fill(fake_s3, 0)
     fake_s3.fault = always("list", document(
@@ -406,7 +416,7 @@ def test_a_listing_that_does_not_move_on_ends(target: S3Target, fake_s3: FakeS3)
 )
 @pytest.mark.parametrize("operation", ["list", "uploads", "delete"])
 def test_what_the_errors_of_whole_calls_mean(
-    target: S3Target, fake_s3: FakeS3, operation: str, status: int, code: str, expected: str, permanent: bool
+    target: OneSubject, fake_s3: FakeS3, operation: str, status: int, code: str, expected: str, permanent: bool
 ) -> None:
     """Permanent ones raise, the others end the slice; no text names the subject or the bucket."""
     fill(fake_s3, 10)
@@ -427,7 +437,7 @@ def test_what_the_errors_of_whole_calls_mean(
     assert not re.search("ann|acme|secret|documents", str(caught.value))
 
 
-def test_forbidden_uploads_raise_after_the_versions_are_gone(target: S3Target, fake_s3: FakeS3) -> None:
+def test_forbidden_uploads_raise_after_the_versions_are_gone(target: OneSubject, fake_s3: FakeS3) -> None:
     """A role that may not look for uploads still erases the objects before it says so."""
     fill(fake_s3, 1500)
     fake_s3.fault = always("uploads", error(403, "AccessDenied"))
@@ -436,14 +446,14 @@ def test_forbidden_uploads_raise_after_the_versions_are_gone(target: S3Target, f
     assert left(fake_s3) == 0
 
 
-def test_a_page_that_fails_keeps_what_was_listed_before(target: S3Target, fake_s3: FakeS3) -> None:
+def test_a_page_that_fails_keeps_what_was_listed_before(target: OneSubject, fake_s3: FakeS3) -> None:
     """What the pages before a failing one named is erased: every slice gets on."""
     fill(fake_s3, 5000)
     fake_s3.fault = lambda r: error(503, "SlowDown") if r.operation == "list" and r.number > 3 else None
     assert erase(target) == SliceResult(erased=3000, done=False, problem="throttled")
 
 
-def test_an_upload_that_somebody_else_finished_is_no_problem(target: S3Target, fake_s3: FakeS3) -> None:
+def test_an_upload_that_somebody_else_finished_is_no_problem(target: OneSubject, fake_s3: FakeS3) -> None:
     """NoSuchUpload: nothing to abort any more, nothing counted."""
     fill(fake_s3, 0)
     fake_s3.buckets[BUCKET].uploads.append(("acme/ann/big", "1"))
@@ -460,7 +470,7 @@ def listed(key: str) -> Answer:
 
 
 @pytest.mark.parametrize("key", ["acme/anna/1", "acme/ann", "acme/bob/1", "", "ACME/ann/1", "acme%2Bann/1"])
-def test_a_key_beyond_the_prefix_stops_everything(target: S3Target, fake_s3: FakeS3, key: str) -> None:
+def test_a_key_beyond_the_prefix_stops_everything(target: OneSubject, fake_s3: FakeS3, key: str) -> None:
     """Even if S3 listed it: what does not begin with the prefix is not deleted, and neither is anything after it."""
     fill(fake_s3, 10)
     fake_s3.fault = always("list", listed(key))
@@ -476,7 +486,7 @@ def test_every_deleting_call_has_the_guard(fake_engine: Engine, fake_s3: FakeS3,
     identity = "UploadId" if name == "abort_upload" else "VersionId"
     for scope in (Scope(BUCKET, "acme/ann/", exact=False), Scope(BUCKET, "acme/anna/1/", exact=True)):
         with pytest.raises(TargetError, match="map_mismatch"):
-            getattr(s3_calls, name)(fake_engine.client, scope, [{"Key": "acme/anna/1", identity: "1"}])
+            getattr(s3_calls, name)(fake_engine.client, [Share(0, scope, [{"Key": "acme/anna/1", identity: "1"}])])
     assert fake_s3.requests == []
 
 
@@ -496,7 +506,7 @@ def test_every_deleting_call_has_the_guard(fake_engine: Engine, fake_s3: FakeS3,
 )
 @pytest.mark.parametrize("method", ["erase", "verify"])
 def test_rules_that_could_mean_somebody_else_are_refused(
-    target: S3Target, fake_s3: FakeS3, rule: S3Rule, method: str
+    target: OneSubject, fake_s3: FakeS3, rule: S3Rule, method: str
 ) -> None:
     """No subject, no end, nothing at all: no call is made for such a rule."""
     before = len(fake_s3.requests)
@@ -506,7 +516,7 @@ def test_rules_that_could_mean_somebody_else_are_refused(
     assert len(fake_s3.requests) == before
 
 
-def test_another_kind_of_target_is_refused(target: S3Target) -> None:
+def test_another_kind_of_target_is_refused(target: OneSubject) -> None:
     """A DynamoDB rule is none of S3's."""
     rule = DynamoDBRule("table", KeyRule("pk", "{user_id}"))
     with pytest.raises(TargetError, match="map_mismatch"):
@@ -522,7 +532,7 @@ def test_another_kind_of_target_is_refused(target: S3Target) -> None:
         ({"tenant_id": "acme", "user_id": "ann\ud800"}, "ambiguous_identifier"),
     ],
 )
-def test_unsuitable_values_are_refused(target: S3Target, fake_s3: FakeS3, values: dict[str, str], code: str) -> None:
+def test_unsuitable_values_are_refused(target: OneSubject, fake_s3: FakeS3, values: dict[str, str], code: str) -> None:
     """A value that is missing, or that could name somebody else, never reaches S3."""
     before = len(fake_s3.requests)
     with pytest.raises(TargetError) as caught:
@@ -551,7 +561,7 @@ def test_what_is_under_way_at_the_deadline_is_finished_and_counted(fake_engine: 
 
     fake_s3.fault = fault
     deadline = Deadline(50, clock=lambda: now)
-    result = S3Target(fake_engine.client, concurrency=2).erase(SPEC, ANN, deadline)
+    result = OneSubject(S3Target(fake_engine.client, concurrency=2)).erase(SPEC, ANN, deadline)
     assert result == SliceResult(erased=2000, done=False)
     assert fake_s3.count("delete") == 2
     assert left(fake_s3) == 8000
@@ -569,12 +579,12 @@ def test_a_pause_does_not_outlive_the_deadline(fake_engine: Engine, fake_s3: Fak
         now[0] += seconds
 
     deadline = Deadline(1, clock=lambda: now[0])
-    result = S3Target(fake_engine.client, sleep=sleep, random=lambda: 1.0).erase(SPEC, ANN, deadline)
+    result = OneSubject(S3Target(fake_engine.client, sleep=sleep, random=lambda: 1.0)).erase(SPEC, ANN, deadline)
     assert not result.done
     assert sum(pauses) == pytest.approx(1.0)
 
 
-def test_a_failing_report_stops_the_slice(target: S3Target, fake_s3: FakeS3) -> None:
+def test_a_failing_report_stops_the_slice(target: OneSubject, fake_s3: FakeS3) -> None:
     """An error in ``on_erased`` (the slice was taken over) comes through, and no call is begun after it."""
     fill(fake_s3, 50_000)
 
@@ -586,7 +596,7 @@ def test_a_failing_report_stops_the_slice(target: S3Target, fake_s3: FakeS3) -> 
     assert fake_s3.count("delete") <= 9
 
 
-def test_verify_stops_counting_early(target: S3Target, fake_s3: FakeS3) -> None:
+def test_verify_stops_counting_early(target: OneSubject, fake_s3: FakeS3) -> None:
     """One page is enough to know that there is more to do."""
     fill(fake_s3, 5000)
     assert target.verify(SPEC, ANN, Deadline(60)).left >= 1000

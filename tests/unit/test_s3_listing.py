@@ -18,9 +18,9 @@ from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from erasure.targets.s3_calls import decode_key
 from erasure.targets.s3_client import make_s3_client, render_delete
 from erasure.targets.s3_listing import parse_listing
+from erasure.targets.s3_pages import decode_key
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MEMBERS = (

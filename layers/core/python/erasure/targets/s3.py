@@ -1,58 +1,49 @@
-"""Erases one subject's objects from an S3 bucket: every version, delete marker and unfinished upload.
+"""Erases subjects' objects from an S3 bucket: every version, delete marker and unfinished upload.
 
-Listing and deleting overlap: one thread lists, up to ``concurrency`` deleting calls are under way. What is in
-memory is two pages of the listing and what is under way, however many objects there are. When S3 asks to slow
-down, fewer calls are under way at once; when it keeps asking, the slice ends with the problem ``throttled``.
+Listing and deleting overlap, and a deleting call holds entries of as many subjects as it takes to fill it
+(:mod:`erasure.targets.s3_slice`). When S3 asks to slow down, fewer calls are under way at once; when it keeps asking,
+the slice ends with the problem ``throttled``.
 """
 
 from __future__ import annotations
 
 import random as randomness
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import TargetError
-from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
-from erasure.targets.s3_calls import (
+from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
+from erasure.targets.s3_calls import Outcome
+from erasure.targets.s3_client import make_s3_client, require_delete_results
+from erasure.targets.s3_pages import (
     PAGE_ENTRIES,
-    Call,
     Entry,
-    Outcome,
+    NotSharedError,
     OutOfTimeError,
-    abort_upload,
-    batches,
-    delete_version,
-    delete_versions,
-    one_behind,
+    shared_uploads,
     upload_pages,
     version_pages,
 )
-from erasure.targets.s3_client import fits_xml, make_s3_client, require_delete_results
-from erasure.targets.s3_errors import BLOCKED, DENIED, REJECTED, THROTTLED, UNAVAILABLE, error_for
-from erasure.targets.s3_scope import Scope, scope_of
+from erasure.targets.s3_scope import Scope, scopes_of
+from erasure.targets.s3_slice import LISTS_BESIDE, MAX_ATTEMPTS, Slice, Work
 
-__all__ = ["S3Target", "make_s3_client"]
-
-MAX_ATTEMPTS = 6
-"""Calls for the same entries, each after botocore's own retries."""
+__all__ = ["MAX_ATTEMPTS", "S3Target", "make_s3_client"]
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
-
-# What another slice may heal is told first; it comes across the rest again.
-_TOLD_FIRST = (THROTTLED, UNAVAILABLE, REJECTED, BLOCKED, DENIED)
 
 
 class S3Target:
     """The S3 :class:`erasure.targets.protocol.Target`.
 
     ``client``: a botocore S3 client, best one of :func:`make_s3_client`. ``concurrency``: deleting calls under way
-    at once. ``sleep`` and ``random`` (0 to 1, for jitter) are replaced in tests; several threads call them.
+    at once, beside which two more may list. ``sleep`` and ``random`` (0 to 1, for jitter) are replaced in tests;
+    several threads call them.
     """
 
     def __init__(
@@ -72,190 +63,114 @@ class S3Target:
     def erase(
         self,
         spec: TargetSpec,
-        values: Mapping[str, str],
+        subjects: Sequence[Values],
         deadline: Deadline,
-        on_erased: Callable[[int], None] | None = None,
-    ) -> SliceResult:
+        on_erased: OnErased | None = None,
+    ) -> list[SliceResult]:
         """One slice. Counts versions, delete markers and uploads that S3 confirmed as deleted.
 
         Problems: ``throttled``, ``unavailable``; for single keys also ``rejected``, ``blocked`` (Object Lock) and,
-        if the slice was cut short, ``access_denied``. Raises :class:`TargetError` for what no other slice changes:
-        ``target_missing``, ``map_mismatch``, ``access_denied`` (the latter for single keys after everything else
-        has been erased) and the errors of rendering; ``on_erased`` has been told all that was erased before.
+        if the slice was cut short, ``access_denied``. Permanent: ``target_missing``, ``map_mismatch``,
+        ``access_denied`` (for single keys once everything else has been erased) and what rendering refuses.
+        Subjects for whom the rule means the same objects get the same result, and the first of them the count.
         """
-        scope = scope_of(spec, values)
-        with ThreadPoolExecutor(max_workers=self._concurrency + 1) as pool:
-            work = _Slice(pool, scope, deadline, on_erased or _ignore, self._concurrency, self._perform)
-            return work.run(
-                one_behind(version_pages(self._client, scope, deadline)),
-                one_behind(upload_pages(self._client, scope, deadline)),
+        scopes = scopes_of(spec, subjects)
+        with self._pool() as pool:
+            work = Slice(
+                self._client,
+                pool,
+                scopes.owned,
+                deadline,
+                on_erased or _ignore,
+                self._concurrency,
+                lambda work: self._perform(work, deadline),
             )
+            results = work.run()
+        for position, error in scopes.refused.items():
+            results[position] = SliceResult(0, done=False, problem=error.code, permanent=error.permanent)
+        for position, first in scopes.same_as.items():
+            results[position] = replace(results[first], erased=0)
+        return [results[position] for position in range(len(subjects))]
 
-    def verify(self, spec: TargetSpec, values: Mapping[str, str], deadline: Deadline) -> VerifyResult:
-        """Count what is left: versions, delete markers and uploads, up to 1,000 or a little more.
+    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
+        """Count what is left of each: versions, delete markers and uploads, up to 1,000 or a little more.
 
-        S3 lists what is there at that moment (it is strongly consistent). Raises :class:`TargetError` if it cannot
-        be asked, ``permanent`` or not.
+        S3 lists what is there at that moment (it is strongly consistent).
         """
-        scope = scope_of(spec, values)
-        left = 0
-        try:
-            for pages in (version_pages, upload_pages):
-                for page in pages(self._client, scope, deadline):
-                    left += len(page)
-                    if left >= PAGE_ENTRIES:
-                        return VerifyResult(left, complete=True)
-        except OutOfTimeError:
-            return VerifyResult(left, complete=False)
-        return VerifyResult(left, complete=True)
+        scopes = scopes_of(spec, subjects)
+        with self._pool() as pool:
+            results = self._look(pool, scopes.owned, deadline)
+        for position, error in scopes.refused.items():
+            results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)
+        for position, first in scopes.same_as.items():
+            results[position] = results[first]
+        return [results[position] for position in range(len(subjects))]
 
-    def _perform(self, work: _Work, scope: Scope, deadline: Deadline) -> Outcome:
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(max_workers=self._concurrency + LISTS_BESIDE)
+
+    def _perform(self, work: Work, deadline: Deadline) -> Outcome:
         """Run in a worker thread: wait if it is a repetition, then make the call."""
         if work.attempt > 1:
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (work.attempt - 2))
             self._sleep(min(pause * (0.5 + self._random() / 2), deadline.remaining()))
             if deadline.expired():
-                return Outcome(again=work.entries, reason=work.reason)
-        return work.call(self._client, scope, work.entries)
+                return Outcome(again=work.shares, reason=work.reason)
+        return work.call(self._client, work.shares)
+
+    def _look(
+        self, pool: ThreadPoolExecutor, scopes: Mapping[int, Scope], deadline: Deadline
+    ) -> dict[int, VerifyResult]:
+        def versions(owner: int) -> Iterable[list[Entry]]:
+            return version_pages(self._client, scopes[owner], deadline)
+
+        def uploads(owner: int) -> Iterable[list[Entry]]:
+            return upload_pages(self._client, scopes[owner], deadline)
+
+        def each(look: Callable[[int], Iterable[list[Entry]]]) -> dict[int, VerifyResult]:
+            return dict(zip(scopes, pool.map(lambda owner: _count(look(owner)), scopes), strict=True))
+
+        if len(scopes) < 2:
+            return each(lambda owner: chain(versions(owner), uploads(owner)))
+        shared = pool.submit(shared_uploads, self._client, scopes, deadline)
+        seen = each(versions)
+        try:
+            found = shared.result()
+        except NotSharedError:
+            of_uploads = each(uploads)
+        except (OutOfTimeError, TargetError) as error:
+            of_uploads = dict.fromkeys(scopes, _not_seen(0, error))
+        else:
+            of_uploads = {owner: _count([found.get(owner, [])]) for owner in scopes}
+        return {owner: _both(seen[owner], of_uploads[owner]) for owner in scopes}
 
 
-def _ignore(_: int) -> None:
+def _count(pages: Iterable[list[Entry]]) -> VerifyResult:
+    left = 0
+    try:
+        for page in pages:
+            left += len(page)
+            if left >= PAGE_ENTRIES:
+                break
+    except (OutOfTimeError, TargetError) as error:
+        return _not_seen(left, error)
+    return VerifyResult(left, complete=True)
+
+
+def _not_seen(left: int, error: OutOfTimeError | TargetError) -> VerifyResult:
+    if isinstance(error, OutOfTimeError):
+        return VerifyResult(left, complete=False)
+    return VerifyResult(left, complete=False, problem=error.code, permanent=error.permanent)
+
+
+def _both(versions: VerifyResult, uploads: VerifyResult) -> VerifyResult:
+    """What two listings saw, together. As many as are counted at most are complete without the other."""
+    left = versions.left + uploads.left
+    if left >= PAGE_ENTRIES:
+        return VerifyResult(left, complete=True)
+    failed = versions if versions.problem else uploads
+    return VerifyResult(left, versions.complete and uploads.complete, failed.problem, failed.permanent)
+
+
+def _ignore(_: int, __: int) -> None:
     pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Entries for one call; ``attempt`` counts from 1, ``reason`` says why there is more than one."""
-
-    call: Call
-    entries: Sequence[Entry]
-    attempt: int = 1
-    reason: str | None = None
-
-
-class _StoppedError(Exception):
-    """No more work is begun in this slice."""
-
-
-class _Slice:
-    """The coordinating thread's view of one slice: what waits, what is under way, what has become of the rest."""
-
-    def __init__(
-        self,
-        pool: ThreadPoolExecutor,
-        scope: Scope,
-        deadline: Deadline,
-        on_erased: Callable[[int], None],
-        concurrency: int,
-        perform: Callable[[_Work, Scope, Deadline], Outcome],
-    ) -> None:
-        self._pool = pool
-        self._scope = scope
-        self._deadline = deadline
-        self._on_erased = on_erased
-        self._concurrency = concurrency
-        self._perform = perform
-        self._limit = concurrency
-        self._waiting: deque[_Work] = deque()
-        self._under_way: dict[Future[Outcome], _Work] = {}
-        self._erased = 0
-        self._problems: set[str] = set()
-        self._failure: TargetError | None = None
-        self._gave_up = False
-        self._cut = False
-
-    def run(self, versions: Any, uploads: Any) -> SliceResult:
-        # Looked up while the versions are listed: it would only make the way to the end longer.
-        first_uploads = self._pool.submit(next, uploads, None)
-        try:
-            for batch in batches(versions):
-                self._erase_versions(batch)
-            page = first_uploads.result()
-            while page:
-                for upload in page:
-                    self._submit(_Work(abort_upload, [upload]))
-                page = next(uploads, None)
-        except (OutOfTimeError, _StoppedError):
-            self._cut = True
-        except TargetError as error:
-            self._failure = self._failure or error
-        self._settle(0)
-        return self._result()
-
-    def _erase_versions(self, batch: list[Entry]) -> None:
-        if fits_xml("".join(entry["Key"] for entry in batch)):
-            self._submit(_Work(delete_versions, batch))
-            return
-        fitting = [entry for entry in batch if fits_xml(entry["Key"])]
-        if fitting:
-            self._submit(_Work(delete_versions, fitting))
-        for entry in batch:
-            if not fits_xml(entry["Key"]):
-                self._submit(_Work(delete_version, [entry]))
-
-    def _submit(self, work: _Work) -> None:
-        self._waiting.append(work)
-        self._settle(self._concurrency)
-        if self._is_stopping():
-            raise _StoppedError
-
-    def _settle(self, allowed: int) -> None:
-        """Return when nothing waits and at most ``allowed`` calls are under way."""
-        self._collect(block=False)
-        while True:
-            while self._waiting and len(self._under_way) < self._limit and not self._is_stopping():
-                work = self._waiting.popleft()
-                self._under_way[self._pool.submit(self._perform, work, self._scope, self._deadline)] = work
-            if self._waiting and self._is_stopping():
-                self._waiting.clear()
-                self._cut = True
-            if not self._waiting and len(self._under_way) <= allowed:
-                return
-            self._collect(block=True)
-
-    def _is_stopping(self) -> bool:
-        return self._gave_up or self._failure is not None or self._deadline.expired()
-
-    def _collect(self, *, block: bool) -> None:
-        if not self._under_way:
-            return
-        ended, _ = wait(self._under_way, timeout=None if block else 0, return_when=FIRST_COMPLETED)
-        erased = sum(self._take(self._under_way.pop(future), future) for future in ended)
-        if erased:
-            self._erased += erased
-            self._on_erased(erased)
-
-    def _take(self, work: _Work, future: Future[Outcome]) -> int:
-        try:
-            outcome = future.result()
-        except TargetError as error:  # the guard: a defect, so nothing more is deleted
-            outcome = Outcome(failure=error)
-        self._problems |= outcome.problems
-        self._failure = self._failure or outcome.failure
-        if outcome.reason == THROTTLED:
-            self._limit = max(1, self._limit // 2)
-        elif outcome.reason is None:
-            self._limit = min(self._concurrency, self._limit + 1)
-        if outcome.again:
-            self._repeat(work, outcome)
-        return outcome.erased
-
-    def _repeat(self, work: _Work, outcome: Outcome) -> None:
-        if work.attempt < MAX_ATTEMPTS:
-            self._waiting.append(_Work(work.call, outcome.again, work.attempt + 1, outcome.reason))
-            return
-        self._problems.add(outcome.reason or UNAVAILABLE)
-        # One stubborn key is no reason to leave the others; a bucket that answers nothing any more is.
-        self._gave_up = self._gave_up or outcome.refused or outcome.reason == THROTTLED
-
-    def _result(self) -> SliceResult:
-        problems = self._problems
-        if self._failure is not None:
-            if self._failure.permanent:
-                raise self._failure
-            problems = problems | {self._failure.code}
-        finished = not self._cut and self._failure is None
-        if DENIED in problems and problems.isdisjoint({THROTTLED, UNAVAILABLE}) and (finished or not self._erased):
-            raise error_for(DENIED, "some objects may not be deleted")
-        problem = next((code for code in _TOLD_FIRST if code in problems), None)
-        return SliceResult(self._erased, done=finished and not problems, problem=problem)

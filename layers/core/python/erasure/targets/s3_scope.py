@@ -6,12 +6,13 @@ the call that deletes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template, parse_template
-from erasure.errors import TargetError
+from erasure.errors import InvalidInputError, TargetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,55 @@ class Scope:
             raise _refused("a key outside of the rule was about to be deleted")
 
 
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The scopes of subjects, by their position.
+
+    ``owned``: all different. ``same_as``: a subject whose scope is one of these, and the position of that one.
+    ``refused``: a subject for which the rule cannot be rendered safely, and why.
+    """
+
+    owned: dict[int, Scope]
+    same_as: dict[int, int]
+    refused: dict[int, TargetError]
+
+
+def scopes_of(spec: TargetSpec, subjects: Sequence[Mapping[str, str]]) -> Scopes:
+    """The scope of each subject. What is wrong with one is nobody else's matter, and is not raised."""
+    scopes, first = Scopes({}, {}, {}), dict[Scope, int]()
+    for position, values in enumerate(subjects):
+        try:
+            scope = scope_of(spec, values)
+        except TargetError as error:
+            scopes.refused[position] = error
+            continue
+        if first.setdefault(scope, position) == position:
+            scopes.owned[position] = scope
+        else:
+            scopes.same_as[position] = first[scope]
+    return scopes
+
+
+class Owners:
+    """Whose a key is, among scopes that one rule means for several subjects (``scopes``: by owner, not empty)."""
+
+    def __init__(self, scopes: Mapping[int, Scope]) -> None:
+        self._owners = {scope.text: owner for owner, scope in scopes.items()}
+        self._lengths = sorted({len(text) for text in self._owners})
+        any_scope = next(iter(scopes.values()))
+        self._exact = any_scope.exact
+        beginning = commonprefix(list(self._owners))  # noqa: RUF071 - keys are characters, not folders
+        self.common = Scope(any_scope.bucket, beginning, exact=False)
+        """All their keys, and others': fit for listing and for nothing else."""
+
+    def of(self, key: str) -> list[int]:
+        """Those whose scope covers ``key``."""
+        if self._exact:
+            return [self._owners[key]] if key in self._owners else []
+        starts = (key[:length] for length in self._lengths)
+        return [self._owners[start] for start in starts if start in self._owners]
+
+
 def scope_of(spec: TargetSpec, values: Mapping[str, str]) -> Scope:
     """The scope of ``spec`` for one subject.
 
@@ -41,7 +91,10 @@ def scope_of(spec: TargetSpec, values: Mapping[str, str]) -> Scope:
     if rule is None or (rule.prefix is None) == (rule.key is None):
         raise _refused("the rule needs either a prefix or a key")
     exact = rule.key is not None
-    template = parse_template((rule.key if exact else rule.prefix) or "", "key" if exact else "prefix")
+    try:
+        template = parse_template((rule.key if exact else rule.prefix) or "", "key" if exact else "prefix")
+    except InvalidInputError:
+        raise _refused("the rule is no template") from None
     _check_template(template, exact)
     text = template.render(values)
     if not text:
