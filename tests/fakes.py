@@ -1,4 +1,6 @@
-"""In-memory stand-ins for everything in ``erasure.ports``, and for a target. What they do has to be obvious.
+"""In-memory stand-ins for the stores of ``erasure.ports``; those of jobs are in :mod:`tests.fake_jobs`.
+
+What they do has to be obvious.
 
 They pass the same contract suite as the stores on DynamoDB (``tests/contract/test_stores_contract.py``).
 """
@@ -7,19 +9,32 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import DataMap
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, Task
 from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, STARTED, ErasureRequest
-from erasure.domain.target_spec import TargetSpec
-from erasure.errors import DeleteIdRejectedError, IdempotencyKeyUsedError, SliceLostError, UnavailableError
-from erasure.ports import IdempotencyRecord, PinnedMap
-from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
+from erasure.errors import (
+    AlreadyDeletedError,
+    AlreadyOpenError,
+    DeleteIdRejectedError,
+    IdempotencyKeyUsedError,
+    UnavailableError,
+)
+from erasure.ports import (
+    Acceptance,
+    Batch,
+    Disabled,
+    IdempotencyRecord,
+    PinnedMap,
+    RequestRow,
+    Standing,
+    Suppression,
+    Tombstone,
+)
 
 
 class FakeClock:
@@ -68,23 +83,95 @@ class FakeAuditLog:
         self.trails.setdefault(entry.request_id, []).append(entry)
 
 
+class FakeSubjectRegistry:
+    """Also holds the suppression list and the markers of open requests, as the one table does."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Tombstone] = {}
+        self.disabled: dict[str, Disabled] = {}
+        self.open: dict[tuple[str, str], str] = {}
+        self.suppressed: dict[tuple[str, str], Suppression] = {}
+
+    def standing(self, subject_digest: str) -> Standing:
+        return Standing(self.found.get(subject_digest), self.disabled.get(subject_digest))
+
+    def tombstones(self, subject_digests: Sequence[str]) -> dict[str, Tombstone]:
+        return {digest: self.found[digest] for digest in subject_digests if digest in self.found}
+
+    def make_effective(self, subject_digest: str, request_id: str, now: datetime) -> None:
+        known = self.found.get(subject_digest)
+        if known is not None and known.request_id == request_id and known.effective_at is None:
+            self.found[subject_digest] = replace(known, effective_at=now)
+
+    def disable(self, subject_digest: str, disabled: Disabled) -> None:
+        self.disabled[subject_digest] = disabled
+
+    def enable(self, subject_digest: str) -> None:
+        self.disabled.pop(subject_digest, None)
+
+    def leave_tombstone(self, request: ErasureRequest, now: datetime) -> None:
+        self.found.setdefault(request.subject_digest, Tombstone(request.request_id, now))
+
+    def take_tombstone(self, request: ErasureRequest) -> None:
+        known = self.found.get(request.subject_digest)
+        if known is not None and known.request_id == request.request_id:
+            del self.found[request.subject_digest]
+
+    def suppress(self, request: ErasureRequest, now: datetime) -> None:
+        subject = request.subject
+        self.suppressed.setdefault(
+            (subject.tenant_id, request.subject_digest),
+            Suppression(request.subject_digest, subject.type, now, request.request_id),
+        )
+
+
+class FakeSuppressionStore:
+    def __init__(self, registry: FakeSubjectRegistry) -> None:
+        self._suppressed = registry.suppressed
+
+    def get(self, tenant_id: str, subject_digest: str) -> Suppression | None:
+        return self._suppressed.get((tenant_id, subject_digest))
+
+    def list(self, tenant_id: str, *, after: str | None, limit: int) -> list[Suppression]:
+        own = [entry for (tenant, _), entry in sorted(self._suppressed.items()) if tenant == tenant_id]
+        return [entry for entry in own if after is None or entry.subject_digest > after][:limit]
+
+    def delete(self, tenant_id: str, subject_digest: str) -> bool:
+        return self._suppressed.pop((tenant_id, subject_digest), None) is not None
+
+
 class FakeRequestStore:
-    def __init__(self, audit: FakeAuditLog) -> None:
+    def __init__(self, audit: FakeAuditLog, registry: FakeSubjectRegistry | None = None) -> None:
         self._audit = audit
         self._lock = audit.lock
+        self.registry = registry or FakeSubjectRegistry()
         self.records: dict[str, ErasureRequest] = {}
-        self.closed_by: set[tuple[str, str]] = set()
+        self.waiting: dict[str, datetime] = {}
+        self.batches: dict[str, Batch] = {}
 
     def get(self, request_id: str) -> ErasureRequest | None:
         return self.records.get(request_id)
 
-    def start(self, request: ErasureRequest, now: datetime, data_map_version: int) -> bool:
+    def get_many(self, request_ids: Sequence[str]) -> dict[str, ErasureRequest]:
+        return {request_id: self.records[request_id] for request_id in request_ids if request_id in self.records}
+
+    def start(self, request: ErasureRequest, now: datetime, data_map_version: int, job_id: str, attempt: int) -> bool:
         with self._lock:
             record = self.records.get(request.request_id)
-            if record is not None and record.state == REQUESTED:
-                record = replace(record, state=STARTED, started_at=now, data_map_version=data_map_version)
+            if record is None:
+                return False
+            is_due = record.not_before is None or record.not_before <= now
+            if (record.state == REQUESTED and is_due) or (record.state == STARTED and record.attempt < attempt):
+                record = replace(
+                    record,
+                    state=STARTED,
+                    started_at=record.started_at or now,
+                    data_map_version=data_map_version,
+                    job_id=job_id,
+                    attempt=attempt,
+                )
                 self.records[request.request_id] = record
-            return record is not None and record.state == STARTED
+            return record.state == STARTED and record.job_id == job_id
 
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         with self._lock:
@@ -95,6 +182,8 @@ class FakeRequestStore:
                 raise UnavailableError("the request was changed at the same moment")
             self._audit.write(entry)
             self.records[request.request_id] = replace(record, state=CANCELLED)
+            self.waiting.pop(request.request_id, None)
+            self.registry.take_tombstone(request)
             return True
 
     def close(
@@ -106,19 +195,61 @@ class FakeRequestStore:
         entry: AuditEntry,
         *,
         finished: bool,
+        attention: bool,
     ) -> bool:
         with self._lock:
             record = self.records.get(request.request_id)
-            if record is None or record.state != STARTED or (request.request_id, job_id) in self.closed_by:
+            if record is None or record.state != STARTED or job_id in record.closed_jobs:
                 return False
             if not self._audit.has_place_for(entry):
                 raise UnavailableError("the request was changed at the same moment")
             self._audit.write(entry)
-            self.closed_by.add((request.request_id, job_id))
-            record = replace(record, outcomes=tuple(outcomes), attention=not finished)
+            record = replace(
+                record,
+                outcomes=tuple(outcomes),
+                attention=attention,
+                closed_at=now,
+                closed_jobs=record.closed_jobs | {job_id},
+            )
             if finished:
                 record = replace(record, state=FINISHED, finished_at=now)
             self.records[request.request_id] = record
+            return True
+
+    def rows(
+        self, tenant_id: str, state: str, *, before: str | None = None, limit: int | None = None
+    ) -> list[RequestRow]:
+        return self._rows(lambda record: record.subject.tenant_id == tenant_id and record.state == state, before, limit)
+
+    def rows_of_subject(
+        self, subject_digest: str, *, before: str | None = None, limit: int | None = None
+    ) -> list[RequestRow]:
+        return self._rows(lambda record: record.subject_digest == subject_digest, before, limit)
+
+    def _rows(
+        self, is_wanted: Callable[[ErasureRequest], bool], before: str | None, limit: int | None
+    ) -> list[RequestRow]:
+        ids = sorted((key for key, record in self.records.items() if is_wanted(record)), reverse=True)
+        wanted = [request_id for request_id in ids if before is None or request_id < before][:limit]
+        records = [self.records[request_id] for request_id in wanted]
+        return [RequestRow(record.request_id, record.family, record.subject.type) for record in records]
+
+    def batch(self, batch_id: str) -> Batch | None:
+        return self.batches.get(batch_id)
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        times = sorted((moment, request_id) for request_id, moment in self.waiting.items() if moment <= now)
+        return [request_id for _, request_id in times][:limit]
+
+    def release(self, request: ErasureRequest, now: datetime) -> bool:
+        with self._lock:
+            record = self.records.get(request.request_id)
+            waits = request.request_id in self.waiting
+            if record is None or not waits or record.state not in (REQUESTED, STARTED, FINISHED):
+                return False
+            del self.waiting[request.request_id]
+            if record.leaves_tombstone:
+                self.registry.leave_tombstone(record, now)
             return True
 
 
@@ -137,108 +268,132 @@ class FakeDeleteIdStore:
             return self.expires_at[delete_id_digest]
 
 
+class FakeIdempotencyStore:
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.records: dict[str, IdempotencyRecord] = {}
+
+    def begin(self, record: IdempotencyRecord, now: datetime) -> IdempotencyRecord:
+        with self.lock:
+            known = self.records.get(record.key_digest)
+            if known is not None and known.expires_at > now:
+                return known
+            self.records[record.key_digest] = replace(record, expires_at=_whole_seconds(record.expires_at))
+            return record
+
+    def finish(self, key_digest: str, result: str) -> None:
+        with self.lock:
+            if key_digest in self.records:
+                self.records[key_digest] = replace(self.records[key_digest], result=result)
+
+    def give_up(self, key_digest: str, run_id: str) -> None:
+        with self.lock:
+            known = self.records.get(key_digest)
+            if known is not None and known.run_id == run_id and known.result is None:
+                del self.records[key_digest]
+
+
 class FakeAcceptanceStore:
-    def __init__(self, delete_ids: FakeDeleteIdStore, requests: FakeRequestStore, audit: FakeAuditLog) -> None:
+    """``transactions`` counts them as DynamoDB would need them. ``fails_after``: so many go well, the next does not."""
+
+    def __init__(
+        self,
+        delete_ids: FakeDeleteIdStore,
+        requests: FakeRequestStore,
+        audit: FakeAuditLog,
+        idempotency: FakeIdempotencyStore | None = None,
+    ) -> None:
         self._delete_ids = delete_ids
         self._requests = requests
+        self._registry = requests.registry
         self._audit = audit
-        self.idempotency: dict[str, IdempotencyRecord] = {}
+        self._idempotency = idempotency or FakeIdempotencyStore()
+        self.idempotency = self._idempotency.records
+        self.transactions = 0
+        self.fails_after: int | None = None
 
     def accept(
         self,
-        delete_id_digest: str,
-        request: ErasureRequest,
-        entry: AuditEntry,
+        acceptance: Acceptance,
         now: datetime,
-        idempotency: IdempotencyRecord | None,
+        idempotency: IdempotencyRecord | None = None,
+        batch: Batch | None = None,
     ) -> None:
-        ids = self._delete_ids
-        with ids.lock:
+        request = acceptance.request
+        with self._audit.lock:
+            self._count()
             if idempotency is not None:
                 known = self.idempotency.get(idempotency.key_digest)
                 if known is not None and known.expires_at > now:
                     raise IdempotencyKeyUsedError("Idempotency-Key")
-            if (
-                ids.subject_of.get(delete_id_digest) != request.subject_digest
-                or ids.expires_at[delete_id_digest] <= now
-                or delete_id_digest in ids.consumed
-            ):
-                raise DeleteIdRejectedError
-            ids.consumed.add(delete_id_digest)
-            self._requests.records[request.request_id] = request
-            self._audit.write(entry)
+            if request.request_id in self._requests.records:
+                return
+            self._check_delete_id(acceptance, now)
+            leaves_one_now = request.leaves_tombstone and request.not_before is None
+            if leaves_one_now and request.subject_digest in self._registry.found:
+                raise AlreadyDeletedError("the subject has been deleted")
+            if acceptance.only_one_open:
+                self._mark_open(request)
+            if acceptance.delete_id_digest is not None:
+                self._delete_ids.consumed.add(acceptance.delete_id_digest)
+            self._write(acceptance, now)
+            if batch is not None:
+                self._requests.batches[batch.batch_id] = batch
             if idempotency is not None:
-                whole = replace(idempotency, expires_at=_whole_seconds(idempotency.expires_at))
-                self.idempotency[idempotency.key_digest] = whole
+                self._idempotency.begin(idempotency, now)
+
+    def accept_all(self, acceptances: Sequence[Acceptance], batch: Batch, now: datetime) -> None:
+        with self._audit.lock:
+            room = 0
+            for acceptance in acceptances:
+                size = 2 + acceptance.suppress
+                size += acceptance.request.leaves_tombstone or acceptance.request.not_before is not None
+                if size > room:
+                    self._count()
+                    room = 100 - (batch.batch_id not in self._requests.batches)
+                    self._requests.batches[batch.batch_id] = batch
+                room -= size
+                if acceptance.request.request_id not in self._requests.records:
+                    self._write(acceptance, now)
 
     def find_idempotency(self, key_digest: str) -> IdempotencyRecord | None:
         return self.idempotency.get(key_digest)
 
+    def _count(self) -> None:
+        if self.fails_after == self.transactions:
+            raise UnavailableError("the request could not be written")
+        self.transactions += 1
+
+    def _check_delete_id(self, acceptance: Acceptance, now: datetime) -> None:
+        ids, digest = self._delete_ids, acceptance.delete_id_digest
+        if digest is not None and (
+            ids.subject_of.get(digest) != acceptance.request.subject_digest
+            or ids.expires_at[digest] <= now
+            or digest in ids.consumed
+        ):
+            raise DeleteIdRejectedError
+
+    def _mark_open(self, request: ErasureRequest) -> None:
+        place = (request.subject_digest, request.family)
+        named = self._requests.records.get(self._registry.open.get(place, ""))
+        if named is not None and named.state not in (FINISHED, CANCELLED):
+            raise AlreadyOpenError(named.request_id)
+        self._registry.open[place] = request.request_id
+
+    def _write(self, acceptance: Acceptance, now: datetime) -> None:
+        request = acceptance.request
+        self._requests.records[request.request_id] = request
+        self._audit.write(acceptance.entry)
+        if request.not_before is not None:
+            self._requests.waiting[request.request_id] = request.not_before
+        elif request.leaves_tombstone:
+            self._registry.leave_tombstone(request, now)
+        if acceptance.suppress:
+            self._registry.suppress(request, now)
+
 
 def _whole_seconds(moment: datetime) -> datetime:
     return datetime.fromtimestamp(math.ceil(moment.timestamp()), UTC)
-
-
-class FakeTaskStore:
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self.versions: dict[str, int] = {}
-        self.records: dict[tuple[str, str, int], Task] = {}
-
-    def pinned_version(self, job_id: str) -> int | None:
-        return self.versions.get(job_id)
-
-    def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
-        with self._lock:
-            if self.versions.setdefault(job_id, data_map.version) != data_map.version:
-                raise UnavailableError("the job was planned with another data map at the same moment")
-            for task in tasks:
-                self.records.setdefault(_place(task), task)
-
-    def tasks(self, job_id: str, unit: str | None = None) -> list[Task]:
-        with self._lock:
-            places = sorted(place for place in self.records if place[0] == job_id and unit in (None, place[1]))
-            return [self.records[place] for place in places]
-
-    def begin_slice(self, task: Task, slice_id: str) -> Task:
-        with self._lock:
-            record = self._record(task, running=task.running)
-            if record.status != PENDING:
-                raise SliceLostError("another slice has taken this task over")
-            at_least = task.at_least or task.running is not None
-            return self._write(replace(record, running=slice_id, at_least=at_least))
-
-    def add_erased(self, task: Task, slice_id: str, count: int) -> None:
-        with self._lock:
-            record = self._record(task, running=slice_id)
-            self._write(replace(record, erased=task.erased + count))
-
-    def end_slice(self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None) -> None:
-        with self._lock:
-            record = self._record(task, running=slice_id)
-            erased = task.erased + count
-            self._write(replace(record, erased=erased, status=status, stalls=stalls, reason=reason, running=None))
-
-    def set_verified(self, task: Task, *, status: str, rounds: int, stalls: int, reason: str | None) -> None:
-        with self._lock:
-            record = self._record(task, running=None)
-            if record.status != ERASED_UNVERIFIED:
-                raise SliceLostError("another slice has taken this task over")
-            self._write(replace(record, status=status, rounds=rounds, stalls=stalls, reason=reason))
-
-    def _record(self, task: Task, *, running: str | None) -> Task:
-        record = self.records[_place(task)]
-        if record.running != running:
-            raise SliceLostError("another slice has taken this task over")
-        return record
-
-    def _write(self, task: Task) -> Task:
-        self.records[_place(task)] = task
-        return task
-
-
-def _place(task: Task) -> tuple[str, str, int]:
-    return task.job_id, task.unit, task.number
 
 
 class FakeDataMapStore:
@@ -251,96 +406,8 @@ class FakeDataMapStore:
     def version(self, version: int) -> PinnedMap | None:
         return next((known for known in self.maps if known.version == version), None)
 
-    def put(self, data_map: DataMap, now: datetime) -> int:
+    def put(self, data_map: DataMap, now: datetime) -> int:  # noqa: ARG002 - the port's signature
         current = self.current()
         if current is None or current.digest != data_map.digest:
             self.maps.append(PinnedMap(len(self.maps) + 1, data_map.digest, data_map.targets))
         return len(self.maps)
-
-
-class FakeQueue:
-    """``down``: sending fails. ``arrives_anyway``: it fails, but only the answer was lost."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, int]] = []
-        self.down = False
-        self.arrives_anyway: Callable[[str], object] | None = None
-
-    def send(self, request_id: str, attempt: int) -> None:
-        if self.arrives_anyway is not None:
-            self.arrives_anyway(request_id)
-        if self.down:
-            raise UnavailableError("the queue did not take the message")
-        self.messages.append((request_id, attempt))
-
-
-class FakeWorkflow:
-    def __init__(self) -> None:
-        self.started: dict[str, list[str]] = {}
-
-    def start(self, job_id: str, request_ids: Sequence[str]) -> bool:
-        if job_id in self.started:
-            return False
-        self.started[job_id] = list(request_ids)
-        return True
-
-
-# The ports' signatures are kept whole, although a fake does not need all of it.
-# ruff: noqa: ARG002
-
-Step = SliceResult | VerifyResult | Exception | Callable[[], SliceResult | VerifyResult]
-
-
-class FakeTarget:
-    """Holds things by the rendered text of a spec's templates, and erases them all in one slice.
-
-    ``script``: by a target's name, what its next ``erase`` (or ``verify``, under ``"<name>:verify"``) does instead.
-    """
-
-    def __init__(self) -> None:
-        self.things: dict[str, int] = {}
-        self.script: dict[str, list[Step]] = {}
-        self.erase_calls: list[str] = []
-        self.verify_calls: list[str] = []
-
-    def put(self, spec: TargetSpec, values: Mapping[str, str], count: int) -> None:
-        self.things[_text(spec, values)] = count
-
-    def erase(
-        self,
-        spec: TargetSpec,
-        values: Mapping[str, str],
-        deadline: Deadline,
-        on_erased: Callable[[int], None] | None = None,
-    ) -> SliceResult:
-        self.erase_calls.append(spec.name)
-        scripted = self._scripted(spec.name)
-        if scripted is not None:
-            assert isinstance(scripted, SliceResult)
-            return scripted
-        erased = self.things.pop(_text(spec, values), 0)
-        if on_erased is not None and erased:
-            on_erased(erased)
-        return SliceResult(erased, done=True)
-
-    def verify(self, spec: TargetSpec, values: Mapping[str, str], deadline: Deadline) -> VerifyResult:
-        self.verify_calls.append(spec.name)
-        scripted = self._scripted(f"{spec.name}:verify")
-        if scripted is not None:
-            assert isinstance(scripted, VerifyResult)
-            return scripted
-        return VerifyResult(self.things.get(_text(spec, values), 0), complete=True)
-
-    def _scripted(self, name: str) -> SliceResult | VerifyResult | None:
-        steps = self.script.get(name)
-        if not steps:
-            return None
-        step = steps.pop(0)
-        if isinstance(step, Exception):
-            raise step
-        return step() if callable(step) else step
-
-
-def _text(spec: TargetSpec, values: Mapping[str, str]) -> str:
-    parts: Iterable[str] = (template.render(values) for template in spec.templates())
-    return "\x00".join([spec.name, *parts])

@@ -19,6 +19,7 @@
     ├── AlreadyDeletedError        the subject has a tombstone
     ├── TransitionError            the request is not in a state that allows this
     ├── UnavailableError           a dependency did not answer; trying again may help
+    │   └── WithdrawnError             what had been accepted was taken back; trying again starts afresh
     ├── SliceLostError             another slice has taken this task over
     ├── UnexpectedError            stands for a foreign error, whose text may hold anything
     └── TargetError                one target cannot be erased or verified; ``code``, ``permanent``
@@ -136,6 +137,10 @@ class TransitionError(ErasureError):
 
 class UnavailableError(ErasureError):
     """Something that the service needs did not answer. Nothing was promised."""
+
+
+class WithdrawnError(UnavailableError):
+    """What the call had accepted already was taken back, as far as that could be done."""
 
 
 class UnexpectedError(ErasureError):

@@ -153,6 +153,9 @@ class IdempotencyStore(Protocol):
     def finish(self, key_digest: str, result: str) -> None:
         """Note what came of the call."""
 
+    def give_up(self, key_digest: str, run_id: str) -> None:
+        """Forget this run, unless something came of it: the key is free again."""
+
 
 class RequestStore(Protocol):
     def get(self, request_id: str) -> ErasureRequest | None: ...

@@ -1,144 +1,248 @@
-"""Request records in the Requests table: pk ``REQUEST#<id>``, sk ``META``.
-
-The record holds the subject's id in the attribute ``subject_id`` and nowhere else. Index attributes:
-``tenant_state`` (``<state>#<tenant>``), ``subject_digest``, and ``open_shard`` while the request is open.
-"""
+"""Requests, those of them that wait, and batches, in the Requests table (:mod:`erasure.adapters.request_items`)."""
 
 from __future__ import annotations
 
+import heapq
 import random
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
+from erasure.adapters.attributes import Item, to_attribute
 from erasure.adapters.audit_log import entry_to_item
 from erasure.adapters.aws import error_code
+from erasure.adapters.batch_reads import read_items
+from erasure.adapters.registry_store import tombstone_key, tombstone_update
+from erasure.adapters.request_items import (
+    batch_key,
+    item_to_batch,
+    item_to_request,
+    request_id_of,
+    request_key,
+    tenant_state,
+    waiting_key,
+    waiting_partitions,
+    waiting_request_id,
+)
 from erasure.domain.audit import AuditEntry
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.request import CANCELLED, FINISHED, OPEN_STATES, STARTED, ErasureRequest, sources_of
-from erasure.domain.subject import Subject
-from erasure.domain.times import format_time, parse_time
+from erasure.domain.request import CANCELLED, FINISHED, OPEN_STATES, REQUESTED, STARTED, ErasureRequest, sources_of
+from erasure.domain.times import format_time
 from erasure.errors import UnavailableError
+from erasure.ports import Batch, RequestRow
 
 _CANCEL_TRIES = 5
-OPEN_SHARDS = 8
-"""Open requests are spread over this many index partitions, so that none of them gets hot."""
+_RELEASE_TRIES = 5
+_MAY_BE_RELEASED = (REQUESTED, STARTED, FINISHED)
+"""A request is sent off before it is released: its job may have been faster than the release."""
+_BY_TENANT_STATE = ("by-tenant-state", "tenant_state")
+_BY_SUBJECT = ("by-subject", "subject_digest")
+
 _NOT_CLOSED_BY_THIS_JOB = "(attribute_not_exists(closed_jobs) OR NOT contains(closed_jobs, :job))"
-
-
-def request_key(request_id: str) -> Item:
-    return {"pk": {"S": f"REQUEST#{request_id}"}, "sk": {"S": "META"}}
-
-
-def tenant_state(state: str, tenant_id: str) -> str:
-    return f"{state}#{tenant_id}"
-
-
-def request_to_item(request: ErasureRequest) -> Item:
-    """The item of a request that is open."""
-    return {
-        **request_key(request.request_id),
-        **to_item(
-            {
-                "request_id": request.request_id,
-                "tenant_id": request.subject.tenant_id,
-                "subject_type": request.subject.type,
-                "subject_id": request.subject.id,
-                "subject_digest": request.subject_digest,
-                "family": request.family,
-                "state": request.state,
-                "attention": request.attention,
-                "requested_at": format_time(request.requested_at),
-                "due_at": format_time(request.due_at),
-                "purged_by": format_time(request.purged_by),
-                "tenant_state": tenant_state(request.state, request.subject.tenant_id),
-                "open_shard": f"open#{zlib.crc32(request.request_id.encode()) % OPEN_SHARDS}",
-            }
-        ),
-    }
-
-
-def item_to_request(item: Item) -> ErasureRequest:
-    values = from_item(item)
-    return ErasureRequest(
-        request_id=values["request_id"],
-        subject=Subject(values["tenant_id"], values["subject_id"], values["subject_type"]),
-        subject_digest=values["subject_digest"],
-        family=values["family"],
-        requested_at=parse_time(values["requested_at"]),
-        due_at=parse_time(values["due_at"]),
-        purged_by=parse_time(values["purged_by"]),
-        state=values["state"],
-        attention=values["attention"],
-        started_at=_time(values, "started_at"),
-        finished_at=_time(values, "finished_at"),
-        data_map_version=values.get("data_map_version"),
-        outcomes=tuple(TargetOutcome.from_dict(outcome) for outcome in values.get("outcomes", [])),
-    )
-
-
-def _time(values: dict[str, Any], name: str) -> datetime | None:
-    return parse_time(values[name]) if name in values else None
+_ITS_TIME_HAS_COME = "(attribute_not_exists(not_before) OR not_before <= :now)"
+_CLAIMED_BY_AN_EARLIER_ATTEMPT = "(attribute_not_exists(attempt) OR attempt < :attempt)"
+_NOBODY_ELSES = "attribute_not_exists(pk) OR request_id = :request"
+_IS_LISTED = "attribute_exists(pk)"
 
 
 class DynamoDBRequestStore:
-    """:class:`erasure.ports.RequestStore` on DynamoDB."""
+    """:class:`erasure.ports.RequestStore` on DynamoDB.
 
-    def __init__(self, client: Callable[[], Any], table: str, audit_table: str = "") -> None:
+    ``audit_table`` is needed to cancel and to close, ``registry_table`` (for tombstones) to cancel and to release.
+    """
+
+    def __init__(self, client: Callable[[], Any], table: str, audit_table: str = "", registry_table: str = "") -> None:
         self._client = client
         self._table = table
         self._audit_table = audit_table
+        self._registry_table = registry_table
 
     def get(self, request_id: str) -> ErasureRequest | None:
         answer = self._client().get_item(TableName=self._table, Key=request_key(request_id), ConsistentRead=True)
         return item_to_request(answer["Item"]) if "Item" in answer else None
 
-    def start(self, request: ErasureRequest, now: datetime, data_map_version: int) -> bool:
-        if request.state == STARTED:
-            return True
-        if self._move(
+    def get_many(self, request_ids: Sequence[str]) -> dict[str, ErasureRequest]:
+        keys = (request_key(request_id) for request_id in dict.fromkeys(request_ids))
+        requests = (item_to_request(item) for item in read_items(self._client(), self._table, keys))
+        return {request.request_id: request for request in requests}
+
+    def start(self, request: ErasureRequest, now: datetime, data_map_version: int, job_id: str, attempt: int) -> bool:
+        update = self._update(
             request,
             STARTED,
-            extra="started_at = :now, data_map_version = :version",
-            values={":now": format_time(now), ":version": data_map_version},
-        ):
-            return True
-        # Perhaps another planner was faster, or this is a retry whose first answer got lost.
-        current = self.get(request.request_id)
-        return current is not None and current.state == STARTED
-
-    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
-        update = self._update(request, CANCELLED)
-        for attempt in range(_CANCEL_TRIES):
-            try:
-                return self._with_entry(update, entry)
-            except UnavailableError:
-                # Somebody starts the request at this moment. Then the state refuses us the next time.
-                time.sleep(random.uniform(0.02, 0.05) * 2**attempt)  # noqa: S311 - jitter
-        raise UnavailableError("the request was changed at the same moment")
-
-    def _move(
-        self,
-        request: ErasureRequest,
-        state: str,
-        *,
-        extra: str = "",
-        values: dict[str, Any] | None = None,
-    ) -> bool:
-        """One transition; false if the request is in none of the states from which it leads to ``state``."""
-        update = self._update(request, state, extra=extra, values=values)
+            extra=(
+                "started_at = if_not_exists(started_at, :now), data_map_version = :version,"
+                " job_id = :job, attempt = :attempt"
+            ),
+            values={
+                ":now": format_time(now),
+                ":version": data_map_version,
+                ":job": job_id,
+                ":attempt": attempt,
+                ":started": STARTED,
+            },
+        )
+        not_started_yet = f"({update['ConditionExpression']} AND {_ITS_TIME_HAS_COME})"
+        taken_over = f"(#state = :started AND {_CLAIMED_BY_AN_EARLIER_ATTEMPT})"
+        update["ConditionExpression"] = f"{not_started_yet} OR {taken_over}"
         try:
             self._client().update_item(**update)
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
-            return False
+            # Perhaps this is a retry whose first answer got lost.
+            current = self.get(request.request_id)
+            return current is not None and current.state == STARTED and current.job_id == job_id
         return True
+
+    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
+        update = self._update(request, CANCELLED)
+        also = []
+        if request.not_before is not None:
+            also.append({"Delete": {"TableName": self._table, "Key": waiting_key(request)}})
+        if request.leaves_tombstone:
+            also.append({"Delete": self._own_tombstone(request)})
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                refused = self._write_with_entry(update, entry, also)
+            except UnavailableError:
+                # Somebody starts the request at this moment. Then the state refuses us the next time.
+                time.sleep(random.uniform(0.02, 0.05) * 2**attempt)  # noqa: S311 - jitter
+                continue
+            if refused is None or refused == 0:
+                return refused is None
+            also.pop()  # the tombstone is another request's, and stays
+        raise UnavailableError("the request was changed at the same moment")
+
+    def _own_tombstone(self, request: ErasureRequest) -> dict[str, Any]:
+        return {
+            "TableName": self._registry_table,
+            "Key": tombstone_key(request.subject_digest),
+            "ConditionExpression": _NOBODY_ELSES,
+            "ExpressionAttributeValues": {":request": {"S": request.request_id}},
+        }
+
+    def close(
+        self,
+        request: ErasureRequest,
+        job_id: str,
+        outcomes: Sequence[TargetOutcome],
+        now: datetime,
+        entry: AuditEntry,
+        *,
+        finished: bool,
+        attention: bool,
+    ) -> bool:
+        extra = "outcomes = :outcomes, attention = :attention, closed_at = :now"
+        update = self._update(
+            request,
+            FINISHED if finished else STARTED,
+            stays=not finished,
+            extra=f"{extra}, finished_at = :now" if finished else extra,
+            values={
+                ":outcomes": [outcome.to_dict() for outcome in outcomes],
+                ":job": job_id,
+                ":attention": attention,
+                ":now": format_time(now),
+            },
+        )
+        update["ConditionExpression"] += f" AND {_NOT_CLOSED_BY_THIS_JOB}"
+        # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
+        update["UpdateExpression"] += " ADD closed_jobs :jobs"
+        update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
+        return self._write_with_entry(update, entry) is None
+
+    def rows(
+        self, tenant_id: str, state: str, *, before: str | None = None, limit: int | None = None
+    ) -> list[RequestRow]:
+        return self._rows(_BY_TENANT_STATE, tenant_state(state, tenant_id), before, limit)
+
+    def rows_of_subject(
+        self, subject_digest: str, *, before: str | None = None, limit: int | None = None
+    ) -> list[RequestRow]:
+        return self._rows(_BY_SUBJECT, subject_digest, before, limit)
+
+    def _rows(self, index: tuple[str, str], value: str, before: str | None, limit: int | None) -> list[RequestRow]:
+        name, attribute = index
+        values = {":value": {"S": value}}
+        condition = f"{attribute} = :value"
+        if before is not None:
+            values[":before"] = request_key(before)["pk"]
+            condition += " AND pk < :before"
+        rows: list[RequestRow] = []
+        paging: dict[str, Any] = {}
+        while limit is None or len(rows) < limit:
+            if limit is not None:
+                paging["Limit"] = limit - len(rows)
+            page = self._client().query(
+                TableName=self._table,
+                IndexName=name,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ScanIndexForward=False,
+                **paging,
+            )
+            rows.extend(
+                RequestRow(request_id_of(item), item["family"]["S"], item["subject_type"]["S"])
+                for item in page["Items"]
+            )
+            if "LastEvaluatedKey" not in page:
+                break
+            paging["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return rows
+
+    def batch(self, batch_id: str) -> Batch | None:
+        answer = self._client().get_item(TableName=self._table, Key=batch_key(batch_id), ConsistentRead=True)
+        return item_to_batch(batch_id, answer["Item"]) if "Item" in answer else None
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        # Oldest first over all partitions: each one's beginning is enough, merged by time.
+        begins = [self._due_in(partition, now, limit) for partition in waiting_partitions()]
+        merged = heapq.merge(*begins, key=lambda item: item["sk"]["S"])
+        return [waiting_request_id(item) for item, _ in zip(merged, range(limit), strict=False)]
+
+    def _due_in(self, partition: str, now: datetime, limit: int) -> list[Item]:
+        # Waiting items are small: as many as anybody asks for fit into one page of an answer.
+        items: list[Item] = self._client().query(
+            TableName=self._table,
+            # "~" comes after all that stands behind the time.
+            KeyConditionExpression="pk = :partition AND sk <= :now",
+            ExpressionAttributeValues={":partition": {"S": partition}, ":now": {"S": f"{format_time(now)}~"}},
+            ConsistentRead=True,
+            Limit=limit,
+        )["Items"]
+        return items
+
+    def release(self, request: ErasureRequest, now: datetime) -> bool:
+        if request.not_before is None:
+            return False
+        off_the_list = {
+            "TableName": self._table,
+            "Key": waiting_key(request),
+            "ConditionExpression": _IS_LISTED,
+        }
+        states = {f":state{number}": {"S": state} for number, state in enumerate(_MAY_BE_RELEASED)}
+        is_not_called_off = {
+            "TableName": self._table,
+            "Key": request_key(request.request_id),
+            "ConditionExpression": f"#state IN ({', '.join(states)})",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": states,
+        }
+        items = [{"Delete": off_the_list}, {"ConditionCheck": is_not_called_off}]
+        if request.leaves_tombstone:
+            items.append({"Update": tombstone_update(self._registry_table, request, now)})
+        for attempt in range(_RELEASE_TRIES):
+            codes = self._transact(items)
+            if codes is None:
+                return True
+            if "ConditionalCheckFailed" in codes:
+                return False
+            time.sleep(random.uniform(0.02, 0.05) * 2**attempt)  # noqa: S311 - jitter
+        raise UnavailableError("the request was changed at the same moment")
 
     def _update(
         self,
@@ -148,7 +252,6 @@ class DynamoDBRequestStore:
         stays: bool = False,
         extra: str = "",
         values: dict[str, Any] | None = None,
-        condition: str = "",
     ) -> dict[str, Any]:
         """An update into ``state``, on the condition that the table of transitions has it, or that it ``stays``."""
         required = (state,) if stays else sources_of(state)
@@ -164,66 +267,48 @@ class DynamoDBRequestStore:
             expression += f", {extra}"
         if state not in OPEN_STATES:
             expression += " REMOVE open_shard"
-        is_in_required_state = f"#state IN ({', '.join(states)})"
         return {
             "TableName": self._table,
             "Key": request_key(request.request_id),
             "UpdateExpression": expression,
-            "ConditionExpression": f"{is_in_required_state} AND {condition}" if condition else is_in_required_state,
+            "ConditionExpression": f"#state IN ({', '.join(states)})",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {name: to_attribute(value) for name, value in all_values.items()},
         }
 
-    def close(
-        self,
-        request: ErasureRequest,
-        job_id: str,
-        outcomes: Sequence[TargetOutcome],
-        now: datetime,
-        entry: AuditEntry,
-        *,
-        finished: bool,
-    ) -> bool:
-        extra = "outcomes = :outcomes, attention = :attention"
-        values: dict[str, Any] = {
-            ":outcomes": [outcome.to_dict() for outcome in outcomes],
-            ":job": job_id,
-            ":attention": not finished,
-        }
-        if finished:
-            extra += ", finished_at = :now"
-            values[":now"] = format_time(now)
-        update = self._update(
-            request,
-            FINISHED if finished else STARTED,
-            stays=not finished,
-            extra=extra,
-            values=values,
-            condition=_NOT_CLOSED_BY_THIS_JOB,
-        )
-        # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
-        update["UpdateExpression"] += " ADD closed_jobs :jobs"
-        update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
-        return self._with_entry(update, entry)
+    def _write_with_entry(
+        self, update: dict[str, Any], entry: AuditEntry, also: Sequence[dict[str, Any]] = ()
+    ) -> int | None:
+        """The update, its audit entry and ``also``, all or nothing.
 
-    def _with_entry(self, update: dict[str, Any], entry: AuditEntry) -> bool:
-        """The update and its audit entry, both or neither; false if the request is no longer as the update requires."""
+        Returns the position of a condition that did not hold: 0 for the update's, from 2 on for those of ``also``;
+        ``None`` when everything is written.
+        """
         put = {
             "TableName": self._audit_table,
             "Item": entry_to_item(entry),
             "ConditionExpression": "attribute_not_exists(pk)",
         }
+        codes = self._transact([{"Update": update}, {"Put": put}, *also])
+        if codes is None:
+            return None
+        failed = [position for position, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+        if 0 in failed:
+            return 0
+        if not failed or 1 in failed:
+            # The audit place was taken, or the items were busy: the caller starts over with a fresh entry.
+            raise UnavailableError("the request was changed at the same moment")
+        return failed[0]
+
+    def _transact(self, items: Sequence[dict[str, Any]]) -> list[str] | None:
+        """``None`` if the transaction went through, otherwise why it was cancelled, by position."""
         try:
-            self._client().transact_write_items(TransactItems=[{"Update": update}, {"Put": put}])
+            self._client().transact_write_items(TransactItems=list(items))
         except ClientError as error:
             if error_code(error) != "TransactionCanceledException":
                 raise
-            codes = cancellation_codes(error)
-            if codes[0] == "ConditionalCheckFailed":
-                return False
-            # The audit place was taken, or the items were busy: the caller starts over with a fresh entry.
-            raise UnavailableError("the request was changed at the same moment") from error
-        return True
+            return cancellation_codes(error)
+        return None
 
 
 def cancellation_codes(error: ClientError) -> list[str]:

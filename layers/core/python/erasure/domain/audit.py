@@ -35,16 +35,8 @@ class AuditEntry:
     digest: str = ""
 
     def computed_digest(self) -> str:
-        return digest_of(
-            {
-                "request_id": self.request_id,
-                "sequence": self.sequence,
-                "event_id": self.event_id,
-                "event": self.event,
-                "at": self.at,
-                "previous_digest": self.previous_digest,
-                "details": dict(self.details),
-            }
+        return _digest(
+            self.request_id, self.sequence, self.event_id, self.event, self.at, self.previous_digest, self.details
         )
 
 
@@ -58,25 +50,10 @@ def next_entry(
     event_id: str | None = None,
 ) -> AuditEntry:
     """The entry that follows ``previous`` (``None``: the first one), with its digest."""
-    entry = AuditEntry(
-        request_id=request_id,
-        sequence=previous.sequence + 1 if previous else 1,
-        event_id=event_id or event,
-        event=event,
-        at=format_time(at),
-        previous_digest=previous.digest if previous else GENESIS,
-        details=details,
-    )
-    return AuditEntry(
-        entry.request_id,
-        entry.sequence,
-        entry.event_id,
-        entry.event,
-        entry.at,
-        entry.previous_digest,
-        entry.details,
-        entry.computed_digest(),
-    )
+    sequence, previous_digest = (previous.sequence + 1, previous.digest) if previous else (1, GENESIS)
+    event_id, moment = event_id or event, format_time(at)
+    digest = _digest(request_id, sequence, event_id, event, moment, previous_digest, details)
+    return AuditEntry(request_id, sequence, event_id, event, moment, previous_digest, details, digest)
 
 
 def broken_at(entries: Iterable[AuditEntry]) -> int | None:
@@ -94,3 +71,25 @@ def broken_at(entries: Iterable[AuditEntry]) -> int | None:
             return expected
         previous_digest, expected = entry.digest, expected + 1
     return None
+
+
+def _digest(
+    request_id: str,
+    sequence: int,
+    event_id: str,
+    event: str,
+    at: str,
+    previous_digest: str,
+    details: Mapping[str, Any],
+) -> str:
+    return digest_of(
+        {
+            "request_id": request_id,
+            "sequence": sequence,
+            "event_id": event_id,
+            "event": event,
+            "at": at,
+            "previous_digest": previous_digest,
+            "details": dict(details),
+        }
+    )

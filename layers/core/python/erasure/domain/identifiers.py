@@ -1,4 +1,4 @@
-"""Identifiers from outside are opaque text; request ids are our own and sort by time.
+"""Identifiers from outside are opaque text; ids of requests and batches are our own and sort by time.
 
 The rule for identifiers (wire contracts, "Rules for every family"): 1 to 256 characters, not blank, no control
 characters, compared byte for byte. Nothing is stripped, folded or normalised: two spellings that look alike are two
@@ -8,6 +8,7 @@ separators) are data for the same reason: to refuse them would leave their owner
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -23,7 +24,10 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # The first digit carries the top 3 of 128 bits, hence at most 7.
-_REQUEST_ID = re.compile("er_[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_REQUEST_ID = re.compile(f"er_{_ULID}")
+_BATCH_ID = re.compile(f"eb_{_ULID}")
+_RANDOM_BITS = 80
 
 
 def check_identifier(value: object, field: str) -> str:
@@ -55,12 +59,41 @@ def new_request_id(milliseconds: int | None = None) -> str:
 
     Ids of different milliseconds sort by time; within one millisecond their order is random.
     """
-    if milliseconds is None:
-        milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | secrets.randbits(80)
-    return "er_" + "".join([_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5)])
+    return "er_" + _ulid(milliseconds, secrets.randbits(_RANDOM_BITS))
+
+
+def new_batch_id(milliseconds: int | None = None) -> str:
+    """``eb_`` and a ULID, as for requests."""
+    return "eb_" + _ulid(milliseconds, secrets.randbits(_RANDOM_BITS))
+
+
+def derived_request_id(batch_id: str, position: int, milliseconds: int) -> str:
+    """The request id of the subject at ``position`` of a batch: the same whenever the batch is accepted again, so that
+    repeating a call which died half-way makes no second request of any."""
+    digest = hashlib.sha256(f"{batch_id}:{position}".encode()).digest()
+    return "er_" + _ulid(milliseconds, int.from_bytes(digest[: _RANDOM_BITS // 8], "big"))
+
+
+def milliseconds_of(own_id: str) -> int:
+    """The Unix time in milliseconds that an id of a request or a batch holds."""
+    value = 0
+    for digit in own_id[3:13]:
+        value = value * 32 + _CROCKFORD.index(digit)
+    return value
 
 
 def is_request_id(value: object) -> bool:
     """Whether ``value`` has the form of a request id; whether there is such a request is another question."""
     return isinstance(value, str) and _REQUEST_ID.fullmatch(value) is not None
+
+
+def is_batch_id(value: object) -> bool:
+    """Whether ``value`` has the form of a batch id."""
+    return isinstance(value, str) and _BATCH_ID.fullmatch(value) is not None
+
+
+def _ulid(milliseconds: int | None, rest: int) -> str:
+    if milliseconds is None:
+        milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << _RANDOM_BITS) | rest
+    return "".join([_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5)])

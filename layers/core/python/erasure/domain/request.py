@@ -63,7 +63,8 @@ class ErasureRequest:
     family would; ``None``: the family's. ``organization_ids``: erase within these organizations only; empty: in all.
     ``not_before``: may not be started earlier. ``batch_id``: the call that it came with, if that named a batch.
     ``leaves_tombstone``: the subject counts as deleted from when it is started. ``job_id``, ``attempt``: the job that
-    has claimed it last, and that job's number. ``closed_at``: when a job last wrote outcomes.
+    has claimed it last, and that job's number. ``closed_at``: when a job last wrote outcomes; ``closed_jobs``: all that
+    did.
     """
 
     request_id: str
@@ -87,3 +88,4 @@ class ErasureRequest:
     job_id: str | None = None
     attempt: int = 0
     closed_at: datetime | None = None
+    closed_jobs: frozenset[str] = frozenset()

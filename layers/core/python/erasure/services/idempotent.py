@@ -2,7 +2,8 @@
 
 The key's record is written first, with an id from which the call derives everything it creates (request ids, attempts).
 A call that died half-way is repeated under the same id, so it completes what there is. What it came to is kept as a
-``result`` from which the answer can be made again, without any subject's id in it.
+``result`` from which the answer can be made again, without any subject's id in it. A call that was refused, or whose
+work was taken back, leaves its key free: the corrected call may use it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from erasure.domain.canonical import digest_of
 from erasure.domain.subject import keyed_digest
-from erasure.errors import IdempotencyMismatchError
+from erasure.errors import ErasureError, IdempotencyMismatchError, UnavailableError, WithdrawnError
 from erasure.ports import Clock, IdempotencyRecord, IdempotencyStore
 
 WINDOW = timedelta(hours=24)
@@ -41,6 +42,10 @@ class Idempotency:
 
         ``run_id``: the id to work under if the key is new; without a key it is used as it is. The same key means
         the same thing only within a tenant and an ``operation``. Raises :class:`IdempotencyMismatchError`.
+
+        An error of ours that ``action`` raises says that there is nothing to complete, and frees the key;
+        :class:`UnavailableError` says so only as :class:`WithdrawnError`. After any other error, the repeated call goes
+        on under the same ``run_id``.
         """
         if key is None:
             return action(run_id)
@@ -52,6 +57,11 @@ class Idempotency:
             raise IdempotencyMismatchError("Idempotency-Key: was used with another body")
         if record.result is not None:
             return json.loads(record.result)
-        result = action(record.run_id)
+        try:
+            result = action(record.run_id)
+        except ErasureError as error:
+            if not isinstance(error, UnavailableError) or isinstance(error, WithdrawnError):
+                self._store.give_up(key_digest, record.run_id)
+            raise
         self._store.finish(key_digest, json.dumps(result))
         return result

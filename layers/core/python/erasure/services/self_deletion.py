@@ -17,35 +17,35 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from erasure.domain.audit import AuditEntry, next_entry
-from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import targets_for
+from erasure.domain.plan import refusal, targets_for
 from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, ErasureRequest
 from erasure.domain.subject import Subject, keyed_digest, subject_digest
 from erasure.domain.times import due_at, purged_by
 from erasure.errors import (
     ConflictError,
     IdempotencyKeyUsedError,
+    IdempotencyMismatchError,
     InvalidInputError,
     NotFoundError,
-    TargetError,
     UnavailableError,
 )
 from erasure.ports import (
+    Acceptance,
     AcceptanceStore,
     Clock,
     DataMapStore,
     DeleteIdStore,
     IdempotencyRecord,
     JobQueue,
-    PinnedMap,
     RequestStore,
 )
+from erasure.services.current_map import CurrentMap
+from erasure.services.idempotent import WINDOW
+from erasure.services.refusals import UNNAMEABLE, whose_id
 
 FAMILY = "h2o"
-MAP_CACHE_SECONDS = 60.0
-IDEMPOTENCY_WINDOW = timedelta(hours=24)
 _POLL_FIRST_SECONDS = 0.1
 _POLL_LONGEST_SECONDS = 1.0
 
@@ -105,14 +105,13 @@ class SelfDeletionService:
         self._delete_ids = delete_ids
         self._acceptance = acceptance
         self._requests = requests
-        self._data_maps = data_maps
+        self._map = CurrentMap(data_maps, monotonic)
         self._queue = queue
         self._digest_key = digest_key
         self._now = now
         self._policy = policy or SelfDeletionPolicy()
         self._sleep = sleep
         self._monotonic = monotonic
-        self._map: tuple[float, PinnedMap] | None = None
 
     def issue_delete_id(self, subject: Subject, *, idempotency_key: str | None = None) -> IssuedDeleteId:
         """Step one. The same idempotency key gives the same id, for as long as that one is valid.
@@ -123,7 +122,7 @@ class SelfDeletionService:
         key = self._digest_key()
         digest = subject_digest(key, subject)
         now = self._now()
-        self._check_identifier(subject, digest, now)
+        self._check_identifier(self._new_request(subject, digest, now))
         if idempotency_key is None:
             delete_id = secrets.token_urlsafe(32)
         else:
@@ -141,25 +140,22 @@ class SelfDeletionService:
         (the key came with another id before), :class:`UnavailableError` (nothing will be erased).
         """
         now = self._now()
-        request = self._new_request(subject, now)
+        key = self._digest_key()
+        request = self._new_request(subject, subject_digest(key, subject), now)
+        request_id = request.request_id
         id_digest = _digest(delete_id if isinstance(delete_id, str) else f"\x00{type(delete_id).__name__}")
         record = None
         if idempotency_key is not None:
-            key_digest = keyed_digest(self._digest_key(), "idempotency", request.subject_digest, idempotency_key)
-            record = IdempotencyRecord(key_digest, id_digest, request.request_id, now + IDEMPOTENCY_WINDOW)
-        entry = next_entry(
-            request.request_id,
-            None,
-            "requested",
-            now,
-            {"family": FAMILY, "subject_digest": request.subject_digest, "subject_type": subject.type},
-        )
+            key_digest = keyed_digest(key, "idempotency", request.subject_digest, idempotency_key)
+            record = IdempotencyRecord(key_digest, id_digest, request_id, now + WINDOW, f'"{request_id}"')
+        details = {"family": FAMILY, "subject_digest": request.subject_digest, "subject_type": subject.type}
+        entry = next_entry(request_id, None, "requested", now, details)
         try:
-            self._acceptance.accept(id_digest, request, entry, now, record)
+            self._acceptance.accept(Acceptance(request, entry, id_digest), now, record)
         except IdempotencyKeyUsedError:
             return self._answer_again(record)
         self._enqueue(request, entry)
-        return request.request_id
+        return request_id
 
     def wait(self, subject: Subject, request_id: str, seconds: float) -> RequestView:
         """Wait until the request is settled or the time is up; returns what it is then."""
@@ -188,20 +184,20 @@ class SelfDeletionService:
             request.outcomes,
         )
 
-    def _new_request(self, subject: Subject, now: datetime) -> ErasureRequest:
+    def _new_request(self, subject: Subject, digest: str, now: datetime) -> ErasureRequest:
         return ErasureRequest(
-            request_id=new_request_id(),
-            subject=subject,
-            subject_digest=subject_digest(self._digest_key(), subject),
-            family=FAMILY,
-            requested_at=now,
-            due_at=due_at(now, self._policy.sla_hours),
-            purged_by=purged_by(now, self._policy.purge_days),
+            new_request_id(),
+            subject,
+            digest,
+            FAMILY,
+            now,
+            due_at(now, self._policy.sla_hours),
+            purged_by(now, self._policy.purge_days),
         )
 
     def _enqueue(self, request: ErasureRequest, last: AuditEntry) -> None:
         try:
-            self._queue.send(request.request_id, 1)
+            self._queue.send([request.request_id], 1)
         except UnavailableError:
             # Nobody would pick the request up, so it must not stay open. If the message was sent after all and only
             # the answer was lost, planning finds the request cancelled and erases nothing.
@@ -215,37 +211,23 @@ class SelfDeletionService:
         if known is None or record is None:
             raise UnavailableError("the earlier answer could not be read")
         if not hmac.compare_digest(known.body_digest, record.body_digest):
-            raise ConflictError("Idempotency-Key: was used with another body")
-        request = self._requests.get(known.request_id)
+            raise IdempotencyMismatchError("Idempotency-Key: was used with another body")
+        request = self._requests.get(known.run_id)
         if request is not None and request.state == REQUESTED:
             # The first call may have died between writing the request down and queueing it. A second message does
             # no harm: the job is named after the request.
-            self._queue.send(known.request_id, 1)
-        return known.request_id
+            self._queue.send([known.run_id], 1)
+        return known.run_id
 
-    def _check_identifier(self, subject: Subject, digest: str, now: datetime) -> None:
-        request = ErasureRequest("", subject, digest, FAMILY, now, now, now)
-        all_targets = self._current_map().targets
-        targets = targets_for(request, all_targets)
+    def _check_identifier(self, request: ErasureRequest) -> None:
+        data_map = self._map.get()
+        targets = targets_for(request, data_map.targets, data_map.families)
         if not targets:
             raise UnavailableError("the data map has no target for this: nothing could be erased")
-        try:
-            for target in targets:
-                check_alone(target, all_targets, subject.values())
-        except TargetError as error:
-            whose = "tenant id" if "{tenant_id}" in error.detail else "user id"
-            raise InvalidInputError(
-                whose, "holds a character that separates ids where this service's data is kept"
-            ) from None
-
-    def _current_map(self) -> PinnedMap:
-        read_at = self._monotonic()
-        if self._map is None or read_at - self._map[0] > MAP_CACHE_SECONDS:
-            data_map = self._data_maps.current()
-            if data_map is None:
-                raise UnavailableError("no data map has been put yet: nothing could be erased")
-            self._map = (read_at, data_map)
-        return self._map[1]
+        for target in targets:
+            error = refusal(request, target, data_map.targets)
+            if error is not None:
+                raise InvalidInputError(whose_id(error) or "user id", UNNAMEABLE)
 
 
 def _digest(delete_id: str) -> str:

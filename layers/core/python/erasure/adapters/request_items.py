@@ -1,0 +1,156 @@
+"""What stands in the Requests table for requests and batches, as items and back.
+
+Request: pk ``REQUEST#<id>``, sk ``META``. It holds the subject's id in the attribute ``subject_id`` and nowhere else.
+Index attributes: ``tenant_state`` (``<state>#<tenant>``), ``subject_digest``, and ``open_shard`` while it is open.
+Waiting: pk ``WAITING#<shard>``, sk ``<not_before>#<request id>``, until the request is released or cancelled.
+Batch: pk ``BATCH#<id>``, sk ``META``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+from typing import Any
+
+from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
+from erasure.domain.outcome import TargetOutcome
+from erasure.domain.request import ErasureRequest
+from erasure.domain.subject import Subject
+from erasure.domain.times import format_time, parse_time
+from erasure.ports import Batch
+
+SHARDS = 8
+"""Open requests, and those that wait, are spread over this many partitions each, so that none of them gets hot."""
+
+_REQUEST = "REQUEST#"
+_META = {"S": "META"}
+
+
+def request_key(request_id: str) -> Item:
+    return {"pk": {"S": _REQUEST + request_id}, "sk": _META}
+
+
+def request_id_of(item: Item) -> str:
+    """The request's id, from the key of a request's item."""
+    key: str = item["pk"]["S"]
+    return key.removeprefix(_REQUEST)
+
+
+def tenant_state(state: str, tenant_id: str) -> str:
+    return f"{state}#{tenant_id}"
+
+
+def _shard(request_id: str) -> int:
+    return zlib.crc32(request_id.encode()) % SHARDS
+
+
+def request_to_item(request: ErasureRequest) -> Item:
+    """The item of a request that is open."""
+    subject = request.subject
+    # Written out, not by way of to_item: every confirmation waits for this.
+    item = {
+        "pk": {"S": _REQUEST + request.request_id},
+        "sk": _META,
+        "request_id": {"S": request.request_id},
+        "tenant_id": {"S": subject.tenant_id},
+        "subject_type": {"S": subject.type},
+        "subject_id": {"S": subject.id},
+        "subject_digest": {"S": request.subject_digest},
+        "family": {"S": request.family},
+        "state": {"S": request.state},
+        "attention": {"BOOL": request.attention},
+        "requested_at": {"S": format_time(request.requested_at)},
+        "due_at": {"S": format_time(request.due_at)},
+        "purged_by": {"S": format_time(request.purged_by)},
+        "tenant_state": {"S": tenant_state(request.state, subject.tenant_id)},
+        "open_shard": {"S": f"open#{_shard(request.request_id)}"},
+    }
+    if request.categories is not None:
+        item["categories"] = to_attribute(request.categories)
+    if request.organization_ids:
+        item["organization_ids"] = to_attribute(request.organization_ids)
+    if request.not_before is not None:
+        item["not_before"] = {"S": format_time(request.not_before)}
+    if request.batch_id is not None:
+        item["batch_id"] = {"S": request.batch_id}
+    if request.leaves_tombstone:
+        item["leaves_tombstone"] = {"BOOL": True}
+    return item
+
+
+def item_to_request(item: Item) -> ErasureRequest:
+    values = from_item(item)
+    categories = values.get("categories")
+    return ErasureRequest(
+        request_id=values["request_id"],
+        subject=Subject(values["tenant_id"], values["subject_id"], values["subject_type"]),
+        subject_digest=values["subject_digest"],
+        family=values["family"],
+        requested_at=parse_time(values["requested_at"]),
+        due_at=parse_time(values["due_at"]),
+        purged_by=parse_time(values["purged_by"]),
+        state=values["state"],
+        attention=values["attention"],
+        started_at=_time(values, "started_at"),
+        finished_at=_time(values, "finished_at"),
+        data_map_version=values.get("data_map_version"),
+        outcomes=tuple(TargetOutcome.from_dict(outcome) for outcome in values.get("outcomes", [])),
+        categories=None if categories is None else tuple(categories),
+        organization_ids=tuple(values.get("organization_ids", ())),
+        not_before=_time(values, "not_before"),
+        batch_id=values.get("batch_id"),
+        leaves_tombstone=values.get("leaves_tombstone", False),
+        job_id=values.get("job_id"),
+        attempt=values.get("attempt", 0),
+        closed_at=_time(values, "closed_at"),
+        closed_jobs=values.get("closed_jobs", frozenset()),
+    )
+
+
+def _time(values: dict[str, Any], name: str) -> datetime | None:
+    return parse_time(values[name]) if name in values else None
+
+
+def waiting_partitions() -> list[str]:
+    return [f"WAITING#{shard}" for shard in range(SHARDS)]
+
+
+def waiting_key(request: ErasureRequest) -> Item:
+    """Where a request with a ``not_before`` is listed until its time has come."""
+    assert request.not_before is not None  # noqa: S101 - the callers ask
+    return {
+        "pk": {"S": f"WAITING#{_shard(request.request_id)}"},
+        "sk": {"S": f"{format_time(request.not_before)}#{request.request_id}"},
+    }
+
+
+def waiting_request_id(item: Item) -> str:
+    sort: str = item["sk"]["S"]
+    return sort.rpartition("#")[2]
+
+
+def batch_key(batch_id: str) -> Item:
+    return {"pk": {"S": f"BATCH#{batch_id}"}, "sk": _META}
+
+
+def batch_to_item(batch: Batch) -> Item:
+    values = {
+        "tenant_id": batch.tenant_id,
+        "family": batch.family,
+        "request_ids": batch.request_ids,
+        "tasks": batch.tasks,
+        "accepted_at": format_time(batch.accepted_at),
+    }
+    return {**batch_key(batch.batch_id), **to_item(values)}
+
+
+def item_to_batch(batch_id: str, item: Item) -> Batch:
+    values = from_item(item)
+    return Batch(
+        batch_id=batch_id,
+        tenant_id=values["tenant_id"],
+        family=values["family"],
+        request_ids=tuple(values["request_ids"]),
+        tasks=values["tasks"],
+        accepted_at=parse_time(values["accepted_at"]),
+    )
