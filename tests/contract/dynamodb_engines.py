@@ -29,6 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from erasure.targets.dynamodb import DynamoDBTarget
 from erasure.targets.dynamodb_calls import client_options
 from erasure.targets.dynamodb_deletes import Conditional
+from tests.one_subject import OneSubject
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -66,6 +67,10 @@ class Engine:
     def target(self, client: Any = None, **options: Any) -> DynamoDBTarget:
         options.setdefault("conditional", self.conditional)
         return DynamoDBTarget(client or self.client, **options)
+
+    def one(self, client: Any = None, **options: Any) -> OneSubject:
+        """The target, for tests about a single subject."""
+        return OneSubject(self.target(client, **options))
 
     def create_table(
         self,

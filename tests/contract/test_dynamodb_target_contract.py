@@ -60,11 +60,11 @@ def deadline() -> Deadline:
 
 
 def erase(engine: Engine, target_spec: TargetSpec, user_id: str, client: Any = None) -> SliceResult:
-    return engine.target(client).erase(target_spec, user(user_id), deadline())
+    return engine.one(client).erase(target_spec, user(user_id), deadline())
 
 
 def verify(engine: Engine, target_spec: TargetSpec, user_id: str) -> VerifyResult:
-    return engine.target().verify(target_spec, user(user_id), deadline())
+    return engine.one().verify(target_spec, user(user_id), deadline())
 
 
 def assert_erases_exactly(engine: Engine, target_spec: TargetSpec, user_id: str, mine: list[Item]) -> None:
@@ -198,7 +198,7 @@ def test_verify_does_not_count_stale_index_entries(dynamodb: Engine) -> None:
 
     client = HookedClient(dynamodb.client, query=stale_query)
     rule = spec(table, KeyRule("user_id", "{user_id}"), index="by-user")
-    assert dynamodb.target(client).verify(rule, user("ann"), deadline()) == VerifyResult(117, complete=True)
+    assert dynamodb.one(client).verify(rule, user("ann"), deadline()) == VerifyResult(117, complete=True)
     assert {name for name, _ in client.calls} <= {"describe_table", "query", "get_item", "batch_get_item"}
 
 
@@ -212,7 +212,7 @@ def test_odd_ids(dynamodb: Engine, by_index: bool) -> None:
         if by_index
         else spec(table, KeyRule("pk", "U#{user_id}"))
     )
-    target, left = dynamodb.target(), list(ODD_IDS)
+    target, left = dynamodb.one(), list(ODD_IDS)
     for odd in ODD_IDS:
         assert target.erase(rule, user(odd), deadline()) == SliceResult(2, done=True)
         left.remove(odd)
@@ -242,7 +242,7 @@ def test_small_pages(dynamodb: Engine, by_index: bool) -> None:
     dynamodb.put(table, items)
     rule = spec(table, KeyRule("user_id", "{user_id}"), index="by-user") if by_index else spec(table, BY_KEY)
     client = HookedClient(dynamodb.client, query=lambda query, **arguments: query(**arguments, Limit=7))
-    target = dynamodb.target(client)
+    target = dynamodb.one(client)
     assert target.verify(rule, user("ann"), deadline()) == VerifyResult(60, complete=True)
     assert target.erase(rule, user("ann"), deadline()) == SliceResult(60, done=True)
     assert dynamodb.everything(table) == []
@@ -280,7 +280,7 @@ def test_interrupted_slice_is_resumed(dynamodb: Engine, by_index: bool) -> None:
         return answer
 
     writes = dict.fromkeys(("batch_write_item", "batch_execute_statement", "delete_item"), timed)
-    target = dynamodb.target(HookedClient(dynamodb.client, **writes))
+    target = dynamodb.one(HookedClient(dynamodb.client, **writes))
     reported: list[int] = []
     first = target.erase(rule, user("ann"), Deadline(3, clock=lambda: now[0]), reported.append)
     assert (first.done, first.problem) == (False, None)

@@ -17,6 +17,7 @@ from erasure.errors import TargetError
 from erasure.targets.dynamodb import DynamoDBTarget
 from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from tests.contract.dynamodb_hooks import HookedClient, client_error
+from tests.one_subject import OneSubject
 
 if TYPE_CHECKING:
     from tests.contract.dynamodb_engines import Engine, Item
@@ -60,11 +61,14 @@ class Fixture:
         fast = {"sleep": self.time.sleep, "clock": self.time.clock, "random": lambda: 1.0}
         return self.engine.target(client, **fast, **options)
 
+    def one(self, client: Any, **options: Any) -> OneSubject:
+        return OneSubject(self.target(client, **options))
+
     def deadline(self, seconds: float = 600) -> Deadline:
         return Deadline(seconds, self.time.clock)
 
     def erase(self, client: Any, target_spec: TargetSpec | None = None, **options: Any) -> SliceResult:
-        return self.target(client, **options).erase(target_spec or self.by_key, VALUES, self.deadline())
+        return self.one(client, **options).erase(target_spec or self.by_key, VALUES, self.deadline())
 
     def client(self, **hooks: Callable[..., Any]) -> HookedClient:
         return HookedClient(self.engine.client, **hooks)
@@ -243,7 +247,7 @@ def test_error_in_the_middle_still_reports_what_was_erased(fixture: Fixture) -> 
 
     reported: list[int] = []
     with pytest.raises(TargetError, match="access_denied"):
-        fixture.target(fixture.client(batch_write_item=write)).erase(
+        fixture.one(fixture.client(batch_write_item=write)).erase(
             fixture.by_key, VALUES, fixture.deadline(), reported.append
         )
     assert sum(reported) == 60 - fixture.left() > 0
@@ -325,7 +329,7 @@ def test_statement_that_cannot_pass_is_an_error(fixture: Fixture, code: str, exp
     reported: list[int] = []
     client = fixture.client(batch_execute_statement=execute_like_aws({"005": code}))
     with pytest.raises(TargetError) as caught:
-        fixture.target(client, conditional="batch").erase(fixture.by_index, VALUES, fixture.deadline(), reported.append)
+        fixture.one(client, conditional="batch").erase(fixture.by_index, VALUES, fixture.deadline(), reported.append)
     assert (caught.value.code, caught.value.permanent) == (expected, True)
     assert sum(reported) == 60 - fixture.left() > 0
 
@@ -389,7 +393,7 @@ def test_attribute_names_beyond_a_statement_are_deleted_one_by_one(moto_dynamodb
     )
     rule = DynamoDBRule(table, KeyRule(attribute, "{user_id}"), index="by-owner")
     client = HookedClient(moto_dynamodb.client)
-    target = moto_dynamodb.target(client, conditional="batch")
+    target = moto_dynamodb.one(client, conditional="batch")
     assert target.erase(spec(rule), {"user_id": "a"}, Deadline(60)) == SliceResult(2, done=True)
     assert client.count("delete_item") == 2
     assert [found[attribute]["S"] for found in moto_dynamodb.everything(table)] == ["ab", "ab"]
@@ -398,7 +402,7 @@ def test_attribute_names_beyond_a_statement_are_deleted_one_by_one(moto_dynamodb
 def test_expired_deadline_begins_nothing(fixture: Fixture) -> None:
     """A slice without time makes no call and does not claim to be done."""
     client = fixture.client()
-    result = fixture.target(client).erase(fixture.by_key, VALUES, Deadline(0, fixture.time.clock))
+    result = fixture.one(client).erase(fixture.by_key, VALUES, Deadline(0, fixture.time.clock))
     assert (result, client.calls) == (SliceResult(0, done=False), [])
 
 
@@ -406,7 +410,7 @@ def test_slow_table_ends_at_the_deadline(fixture: Fixture) -> None:
     """A table that accepts one item a call does not hold the slice beyond its deadline."""
     client = fixture.client(batch_write_item=leaving_out(1))
     deadline = fixture.deadline(1.0)
-    result = fixture.target(client).erase(fixture.by_key, VALUES, deadline)
+    result = fixture.one(client).erase(fixture.by_key, VALUES, deadline)
     assert not result.done
     assert 0 < result.erased == 60 - fixture.left() < 60
     assert fixture.time.clock() <= 1.0
@@ -420,7 +424,7 @@ def test_pace_that_does_not_fit_the_deadline_is_not_done(fixture: Fixture) -> No
         return call(**arguments) | {"ConsumedCapacity": [consumed]}
 
     client = fixture.client(batch_write_item=costly)
-    result = fixture.target(client, workers=1).erase(fixture.by_key, VALUES, fixture.deadline(3.0))
+    result = fixture.one(client, workers=1).erase(fixture.by_key, VALUES, fixture.deadline(3.0))
     assert (result.done, result.problem) == (False, None)
     assert result.erased == 60 - fixture.left() in {25, 50}  # two threads may begin side by side
     assert fixture.time.clock() == 0.0
@@ -439,7 +443,7 @@ def test_progress_that_cannot_be_recorded_stops_the_slice(fixture: Fixture) -> N
 
     client = fixture.client(batch_write_item=slow)
     with pytest.raises(RuntimeError, match="somebody else"):
-        fixture.target(client).erase(fixture.by_key, VALUES, fixture.deadline(), lost)
+        fixture.one(client).erase(fixture.by_key, VALUES, fixture.deadline(), lost)
     assert client.count("batch_write_item") < 20
 
 
@@ -452,7 +456,7 @@ def test_progress_is_told_now_and_then_and_adds_up(fixture: Fixture) -> None:
         fixture.time.sleep(1.0)
         return call(**arguments)
 
-    result = fixture.target(fixture.client(batch_write_item=slow)).erase(
+    result = fixture.one(fixture.client(batch_write_item=slow)).erase(
         fixture.by_key,
         VALUES,
         fixture.deadline(),
@@ -467,7 +471,7 @@ def test_progress_is_told_now_and_then_and_adds_up(fixture: Fixture) -> None:
 def test_description_is_kept_for_a_while(fixture: Fixture) -> None:
     """A table is described once in five minutes, and anew after something did not fit."""
     client = fixture.client()
-    target = fixture.target(client)
+    target = fixture.one(client)
     for _ in range(2):
         target.verify(fixture.by_key, VALUES, fixture.deadline())
     assert client.count("describe_table") == 1
@@ -484,7 +488,7 @@ def test_description_is_kept_for_a_while(fixture: Fixture) -> None:
 def test_one_target_serves_several_erasures_at_once(fixture: Fixture) -> None:
     """Erasures side by side share an instance and take their own subject's items only."""
     users = ["ann", "anna"]
-    target = fixture.target(fixture.client())
+    target = fixture.one(fixture.client())
     with ThreadPoolExecutor(2) as pool:
         results = list(
             pool.map(lambda user: target.erase(fixture.by_key, {"user_id": user}, fixture.deadline()), users)
@@ -503,7 +507,7 @@ def test_verify_asks_again_for_keys_it_got_no_answer_to(fixture: Fixture) -> Non
         return answer | {"UnprocessedKeys": {table: request | {"Keys": rest}} if rest else {}}
 
     client = fixture.client(batch_get_item=get)
-    left = fixture.target(client).verify(fixture.by_index, VALUES, fixture.deadline())
+    left = fixture.one(client).verify(fixture.by_index, VALUES, fixture.deadline())
     assert (left, client.count("batch_get_item")) == (VerifyResult(60, complete=True), 3)
 
 
@@ -514,14 +518,14 @@ def test_verify_that_gets_no_answers_is_an_error(fixture: Fixture) -> None:
     )
     for client in (nothing, fixture.client(query=raising(THROTTLE))):
         with pytest.raises(TargetError) as caught:
-            fixture.target(client).verify(fixture.by_index, VALUES, fixture.deadline())
+            fixture.one(client).verify(fixture.by_index, VALUES, fixture.deadline())
         assert (caught.value.code, caught.value.permanent) == ("throttled", False)
 
 
 @pytest.mark.parametrize("kind", ["by_key", "by_index"])
 def test_verify_without_time_is_not_complete(fixture: Fixture, kind: str) -> None:
     """A verification that could not finish never says that nothing is left."""
-    result = fixture.target(fixture.client()).verify(getattr(fixture, kind), VALUES, Deadline(0))
+    result = fixture.one(fixture.client()).verify(getattr(fixture, kind), VALUES, Deadline(0))
     assert result == VerifyResult(0, complete=False)
 
 
@@ -529,14 +533,14 @@ def test_verify_without_time_is_not_complete(fixture: Fixture, kind: str) -> Non
 def test_verify_counts_to_a_bound(fixture: Fixture, kind: str) -> None:
     """More than a thousand items are counted as a thousand."""
     fixture.engine.put(fixture.table, [item("ann", number) for number in range(1100)])
-    result = fixture.target(fixture.client()).verify(getattr(fixture, kind), VALUES, fixture.deadline())
+    result = fixture.one(fixture.client()).verify(getattr(fixture, kind), VALUES, fixture.deadline())
     assert result == VerifyResult(1000, complete=True)
 
 
 def test_s3_target_is_refused(fixture: Fixture) -> None:
     """A target of another kind is an error, not an empty success."""
     with pytest.raises(TargetError, match="map_mismatch"):
-        fixture.target(fixture.client()).erase(TargetSpec("x", "content"), VALUES, fixture.deadline())
+        fixture.one(fixture.client()).erase(TargetSpec("x", "content"), VALUES, fixture.deadline())
 
 
 IDS = st.text(alphabet="ab#é", min_size=1, max_size=3)
@@ -581,7 +585,7 @@ def test_exactly_the_subjects_items_go(
     rule = spec(property_rule(kind, table))
     mine = [row for row in rows if is_subjects(kind, user, row)]
     client = HookedClient(engine.client, query=lambda query, **arguments: query(**arguments, Limit=3))
-    target = engine.target(client)
+    target = engine.one(client)
     if "#" in user and "prefix" in kind:
         with pytest.raises(TargetError, match="ambiguous_identifier"):
             target.erase(rule, {"user_id": user}, Deadline(60))

@@ -1,7 +1,8 @@
-"""Erase a person's items from DynamoDB tables, and look again.
+"""Erase people's items from DynamoDB tables, or detach people from items, and look again.
 
-A slice reads pages of keys (strongly consistent where the engine has it) and deletes them 25 at a time while the
-next page is on its way. Every key is checked against the rule in code before it is deleted.
+A slice reads pages of keys (strongly consistent where the engine has it) and works on them in batches that are filled
+across subjects, while the next pages are on their way. Every key is checked against its subject's rule in code before
+anything happens to it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,34 @@ from __future__ import annotations
 import random as random_module
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from erasure.domain.target_spec import DynamoDBRule, TargetSpec
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_calls import Calls
-from erasure.targets.dynamodb_deletes import BATCH_ITEMS, Conditional, Deleted, Deleter
-from erasure.targets.dynamodb_pacing import Pacer
-from erasure.targets.dynamodb_plan import Attributes, ErasePlan, identity, make_plan, render_matches
-from erasure.targets.dynamodb_verify import count_left
-from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
+from erasure.targets.dynamodb_deletes import BATCH_ITEMS, Conditional, Deleter
+from erasure.targets.dynamodb_detach import Detacher
+from erasure.targets.dynamodb_pacing import MOST_PARTITIONS, PARTITION_UNITS_PER_SECOND, Pacer
+from erasure.targets.dynamodb_plan import (
+    Detachment,
+    ErasePlan,
+    Match,
+    make_plan,
+    mismatch,
+    render_detachment,
+    render_matches,
+)
+from erasure.targets.dynamodb_reads import GET_ITEMS
+from erasure.targets.dynamodb_sweep import Progress, Sweep, Way
+from erasure.targets.dynamodb_verify import LEFT_BOUND, count_left
+from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
 
 DESCRIBE_SECONDS = 300.0
 """How long a table's description is believed."""
 
 _REPORT_SECONDS = 1.0
-"""How often ``on_erased`` is told, at most."""
+"""How often ``on_erased`` is told about a subject, at most."""
 
 
 class DynamoDBTarget:
@@ -38,10 +49,11 @@ class DynamoDBTarget:
     ``"single"`` (DeleteItem, for engines whose PartiQL has no conditional DELETE). ``sleep``, ``random`` and
     ``clock`` can be replaced in tests.
 
-    ``erase`` needs DescribeTable, Query, BatchWriteItem, PartiQLDelete and DeleteItem; ``verify`` DescribeTable, Query
-    and BatchGetItem. Both raise :class:`TargetError`: ``target_missing``, ``map_mismatch``, ``access_denied``,
-    ``rejected``, ``missing_value``, ``ambiguous_identifier`` (permanent); ``verify`` also ``throttled`` and
-    ``unavailable`` (not permanent), which ``erase`` returns as a problem of its slice.
+    ``erase`` needs DescribeTable, Query, BatchWriteItem, PartiQLDelete and DeleteItem, to detach BatchGetItem and
+    UpdateItem; ``verify`` DescribeTable, Query and BatchGetItem. Problems: ``target_missing``, ``map_mismatch``,
+    ``access_denied``, ``rejected``, ``missing_value``, ``ambiguous_identifier`` (permanent; the first also not, for an
+    index in the making), ``throttled`` and ``unavailable``. ``missing_value``, ``ambiguous_identifier`` and
+    ``rejected`` are mostly one subject's, the others the table's and thereby of all who are not done.
     """
 
     def __init__(
@@ -64,51 +76,85 @@ class DynamoDBTarget:
     def erase(
         self,
         spec: TargetSpec,
-        values: Mapping[str, str],
+        subjects: Sequence[Values],
         deadline: Deadline,
-        on_erased: Callable[[int], None] | None = None,
-    ) -> SliceResult:
-        """Delete the subject's items until done or until the deadline; what is under way then is finished and counted.
+        on_erased: OnErased | None = None,
+    ) -> list[SliceResult]:
+        """Delete the subjects' items until done or until the deadline; what is under way then is finished and counted.
 
-        ``done``: all that this slice saw is gone; items written meanwhile may remain (``verify`` finds them).
+        ``done``: all that this slice saw of the subject is gone; items written meanwhile may remain (``verify`` finds
+        them). With ``spec.detach``, items stay and the subject is taken out of them; those changed are counted.
         """
+        results = [SliceResult(0, done=False) for _ in subjects]
         if deadline.expired():
-            return SliceResult(0, done=False)
-        try:
-            plan = self._plan(spec, values, deadline)
-        except TargetError as error:
-            if error.permanent:
-                raise
-            return SliceResult(0, done=False, problem=error.code)
-        deleter = Deleter(self._calls, plan, Pacer(self._clock), deadline, self._conditional)
-        tally = _Tally(on_erased, self._clock)
-        erasing = _Slice(self._calls, plan, deleter, deadline, tally, self._workers)
-        error_met = erasing.run()
-        if error_met is not None and error_met.permanent:
-            self._forget(plan.table)
-            raise error_met
-        return SliceResult(tally.erased, done=erasing.done, problem=error_met.code if error_met else None)
+            return results
+        found, problems = self._plans(spec, subjects, deadline)
+        for position, error in problems.items():
+            results[position] = SliceResult(0, done=False, problem=error.code, permanent=error.permanent)
+        if found:
+            tally = _Tally(on_erased, self._clock)
+            sweep = Sweep(self._calls, found, deadline, self._way(found, deadline), self._workers, tally.add)
+            try:
+                self._forget_after(sweep.run(), spec)
+            finally:
+                tally.report(0.0)
+        for subject in found:
+            code, permanent = _problem(subject.error)
+            for position in subject.positions:
+                counted = subject.counted if position == subject.positions[0] else 0
+                results[position] = SliceResult(counted, subject.done, code, permanent)
+        return results
 
-    def verify(self, spec: TargetSpec, values: Mapping[str, str], deadline: Deadline) -> VerifyResult:
+    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
         """Count what is left, up to a bound; see :func:`erasure.targets.dynamodb_verify.count_left`."""
-        plan = self._plan(spec, values, deadline)
-        try:
-            return count_left(self._calls, plan, deadline)
-        except TargetError as error:
-            if error.permanent:
-                self._forget(plan.table)
-            raise
+        results = [VerifyResult(0, complete=False) for _ in subjects]
+        if deadline.expired():
+            return results
+        found, problems = self._plans(spec, subjects, deadline)
+        for position, error in problems.items():
+            results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)
+        if found:
+            self._forget_after(count_left(self._calls, found, deadline, self._workers), spec)
+        for subject in found:
+            if subject.counted >= LEFT_BOUND:
+                result = VerifyResult(LEFT_BOUND, complete=True)
+            else:
+                result = VerifyResult(subject.counted, subject.done, *_problem(subject.error))
+            for position in subject.positions:
+                results[position] = result
+        return results
 
-    def _plan(self, spec: TargetSpec, values: Mapping[str, str], deadline: Deadline) -> ErasePlan:
+    def _way(self, found: Sequence[Progress], deadline: Deadline) -> Way:
+        plan = found[0].plan
+        partitions = min(MOST_PARTITIONS, len({subject.plan.matches[0].text for subject in found}))
+        pacer = Pacer(self._clock, PARTITION_UNITS_PER_SECOND * partitions)
+        if plan.detachment is not None:
+            return Way(ErasePlan.key_query, Detacher(self._calls, plan, pacer, deadline).detach, GET_ITEMS)
+        deleter = Deleter(self._calls, plan, pacer, deadline, self._conditional)
+        return Way(ErasePlan.key_query, deleter.delete, BATCH_ITEMS)
+
+    def _plans(
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline
+    ) -> tuple[list[Progress], dict[int, TargetError]]:
+        """What can be worked on, and by position what keeps the others from it."""
+        rendered: dict[tuple[tuple[Match, ...], Detachment | None], list[int]] = {}
+        problems: dict[int, TargetError] = {}
+        for position, values in enumerate(subjects):
+            try:
+                rendered.setdefault(_render(spec, values), []).append(position)
+            except TargetError as error:
+                problems[position] = error
+        found: list[Progress] = []
         rule = spec.dynamodb
-        if rule is None:
-            raise TargetError("map_mismatch", permanent=True, detail="not a DynamoDB target")
-        matches = render_matches(rule, values)
-        try:
-            return make_plan(rule, matches, self._describe(rule, deadline))
-        except TargetError:
-            self._forget(rule.table)  # so that a repaired table is seen at once
-            raise
+        if rule is not None and rendered:
+            try:
+                description = self._describe(rule, deadline)
+                for (matches, detachment), positions in rendered.items():
+                    found.append(Progress(positions, make_plan(rule, matches, description, detachment)))
+            except TargetError as error:
+                self._forget(rule.table)  # so that a repaired table is seen at once
+                return [], problems | {position: error for positions in rendered.values() for position in positions}
+        return found, problems
 
     def _describe(self, rule: DynamoDBRule, deadline: Deadline) -> Mapping[str, Any]:
         with self._lock:
@@ -120,125 +166,46 @@ class DynamoDBTarget:
             self._descriptions[rule.table] = (self._clock(), answer)
         return answer
 
+    def _forget_after(self, error: TargetError | None, spec: TargetSpec) -> None:
+        if error is not None and error.permanent and spec.dynamodb is not None:
+            self._forget(spec.dynamodb.table)
+
     def _forget(self, table: str) -> None:
         with self._lock:
             self._descriptions.pop(table, None)
 
 
-class _Tally:
-    """Adds up confirmed deletions, and passes them on now and then."""
+def _render(spec: TargetSpec, values: Values) -> tuple[tuple[Match, ...], Detachment | None]:
+    if spec.dynamodb is None:
+        raise mismatch("not a DynamoDB target")
+    matches = render_matches(spec.dynamodb, values)
+    return matches, None if spec.detach is None else render_detachment(spec.dynamodb, spec.detach, values)
 
-    def __init__(self, on_erased: Callable[[int], None] | None, clock: Callable[[], float]) -> None:
-        self.erased = 0
-        self._reported = 0
+
+def _problem(error: TargetError | None) -> tuple[str | None, bool]:
+    return (None, False) if error is None else (error.code, error.permanent)
+
+
+class _Tally:
+    """Passes confirmed deletions on, now and then."""
+
+    def __init__(self, on_erased: OnErased | None, clock: Callable[[], float]) -> None:
+        self._fresh: dict[int, int] = {}
         self._on_erased = on_erased
         self._clock = clock
         self._reported_at = clock()
 
-    def add(self, count: int) -> None:
-        self.erased += count
-        if self._clock() - self._reported_at >= _REPORT_SECONDS:
-            self.report()
+    def add(self, subject: Progress, count: int) -> None:
+        if self._on_erased is not None and count:
+            position = subject.positions[0]
+            self._fresh[position] = self._fresh.get(position, 0) + count
+            self.report(_REPORT_SECONDS)
 
-    def report(self) -> None:
-        if self._on_erased is not None and self.erased > self._reported:
-            fresh, self._reported = self.erased - self._reported, self.erased
-            self._reported_at = self._clock()
-            self._on_erased(fresh)
-
-
-class _Slice:
-    """One run over the subject's items: reads ahead one page, keeps a bounded number of batches in flight."""
-
-    def __init__(
-        self, calls: Calls, plan: ErasePlan, deleter: Deleter, deadline: Deadline, tally: _Tally, workers: int
-    ) -> None:
-        self.done = False
-        self._calls = calls
-        self._plan = plan
-        self._deleter = deleter
-        self._deadline = deadline
-        self._tally = tally
-        self._workers = workers
-        self._in_flight: set[Future[Deleted]] = set()
-        self._stopped = False
-        self._error: TargetError | None = None
-
-    def run(self) -> TargetError | None:
-        """Work until done or stopped; returns what went wrong, if anything."""
-        reached_end = False
-        with ThreadPoolExecutor(self._workers + 1) as pool:
-            try:
-                reached_end = self._send_batches(pool)
-            except TargetError as error:
-                self._stop(error)
-            finally:
-                if not reached_end:
-                    self._in_flight = {batch for batch in self._in_flight if not batch.cancel()}
-                self._collect(below=1)
-                self._tally.report()
-        self.done = reached_end and not self._stopped
-        return self._error
-
-    def _send_batches(self, pool: ThreadPoolExecutor) -> bool:
-        """Hand batches to the workers; returns whether the end of the subject's items was reached."""
-        for batch in self._batches(pool):
-            self._collect(below=2 * self._workers)
-            if self._stopped or self._deadline.expired():
-                return False
-            self._in_flight.add(pool.submit(self._deleter.delete, batch))
-        return not self._stopped
-
-    def _batches(self, pool: ThreadPoolExecutor) -> Iterator[list[Attributes]]:
-        """Keys in full batches across pages; only the last may be smaller."""
-        batch: dict[tuple[str, ...], Attributes] = {}
-        for items in self._pages(pool):
-            for item in items:
-                if not self._plan.covers(item):
-                    raise TargetError("rejected", permanent=True, detail="an item beyond the rule was answered")
-                key = self._plan.key_of(item)
-                batch[identity(key)] = key  # an index may list an item twice; a batch may not name it twice
-                if len(batch) == BATCH_ITEMS:
-                    yield list(batch.values())
-                    batch = {}
-        if batch:
-            yield list(batch.values())
-
-    def _pages(self, pool: ThreadPoolExecutor) -> Iterator[list[Attributes]]:
-        query = self._plan.key_query()
-        cursor: Attributes | None = None
-        ahead = pool.submit(self._calls.ask, "query", query, self._deadline)
-        while True:
-            page = ahead.result()
-            cursor = page.get("LastEvaluatedKey")
-            if cursor and not self._deadline.expired():
-                ahead = pool.submit(self._calls.ask, "query", query | {"ExclusiveStartKey": cursor}, self._deadline)
-            yield page["Items"]
-            if not cursor:
-                return
-            if self._deadline.expired():
-                self._stopped = True
-                return
-
-    def _collect(self, below: int) -> None:
-        """Take in finished batches, waiting until fewer than ``below`` are in flight."""
-        finished = {batch for batch in self._in_flight if batch.done()}
-        while True:
-            self._in_flight -= finished
-            for batch in finished:
-                self._take(batch.result())
-            if len(self._in_flight) < below:
-                return
-            finished, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
-
-    def _take(self, deleted: Deleted) -> None:
-        self._tally.add(deleted.erased)
-        if deleted.error is not None:
-            self._stop(deleted.error)
-        elif not deleted.all_sent:
-            self._stopped = True
-
-    def _stop(self, error: TargetError) -> None:
-        self._stopped = True
-        if self._error is None or (error.permanent and not self._error.permanent):
-            self._error = error
+    def report(self, after_seconds: float) -> None:
+        """Tell what has not been told, if the last time was so long ago."""
+        if self._on_erased is None or not self._fresh or self._clock() - self._reported_at < after_seconds:
+            return
+        self._reported_at = self._clock()
+        while self._fresh:
+            position, count = self._fresh.popitem()
+            self._on_erased(position, count)

@@ -18,6 +18,11 @@ from erasure.targets.protocol import Deadline
 
 THROTTLED = "throttled"
 UNAVAILABLE = "unavailable"
+REJECTED = "rejected"
+"""Of one item or one subject's call; everything else that goes wrong is the table's problem."""
+
+READERS = 8
+"""Subjects that are read at the same time."""
 
 MAX_ATTEMPTS = 8
 """Attempts without any progress before a slice gives up; about 3 to 6 seconds with the waits between them."""
@@ -40,14 +45,14 @@ _CONDITION = "ConditionalCheckFailed"
 
 
 def client_options(tasks: int = 4, workers: int = 4) -> dict[str, Any]:
-    """Keyword arguments of ``botocore.config.Config`` for a client that serves ``tasks`` erasures side by side.
+    """Keyword arguments of ``botocore.config.Config`` for a client of a target with ``tasks`` calls side by side.
 
     One attempt (retries are made here), a connection for each thread, timeouts well below a slice's margin, and no
     validation of arguments that were built here anyway (more than a quarter of a batch's work).
     """
     return {
         "retries": {"mode": "standard", "total_max_attempts": 1},
-        "max_pool_connections": tasks * (workers + 1),
+        "max_pool_connections": tasks * (workers + READERS),
         "parameter_validation": False,
         "connect_timeout": 3,
         "read_timeout": 8,
@@ -72,7 +77,7 @@ def error_for(code: str, http_status: int = 400) -> TargetError:
         return TargetError("target_missing", permanent=True)
     if cause == "ExpiredToken":
         return TargetError(UNAVAILABLE, permanent=False, detail="credentials expired")
-    return TargetError("rejected", permanent=True)
+    return TargetError(REJECTED, permanent=True)
 
 
 def _cause(code: str) -> str:
@@ -80,7 +85,7 @@ def _cause(code: str) -> str:
 
 
 class ConditionFailedError(Exception):
-    """A single conditional deletion found that its item is not the subject's."""
+    """A single conditional write found that its item is no longer what it was taken for."""
 
 
 class Calls:
@@ -100,7 +105,7 @@ class Calls:
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
             failure: Exception = ConditionFailedError() if is_failed_condition(code) else error_for(code, status)
         except ParamValidationError:
-            failure = TargetError("rejected", permanent=True)
+            failure = TargetError(REJECTED, permanent=True)
         except BotoCoreError:
             failure = TargetError(UNAVAILABLE, permanent=False)
         raise failure

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 PARTITION_UNITS_PER_SECOND = 1000.0
+MOST_PARTITIONS = 4
+"""Partitions' worth of writes that a slice may take at once, if its subjects lie in so many."""
 
 _BURST_SECONDS = 0.9
 """What may be written at once after a rest: a partition allows its units by the second. Small erasures never wait."""
@@ -78,3 +81,21 @@ class Pacer:
         self._refilled_at = now
         self._rate = min(self._ceiling, self._rate + elapsed * self._step)
         self._tokens = min(self._rate * _BURST_SECONDS, self._tokens + elapsed * self._rate)
+
+
+def write_units(response: dict[str, Any], otherwise: int) -> float:
+    """Write units that the busiest partition can have been charged; ``otherwise`` if the engine does not tell.
+
+    Local indexes live in the table's partition, each global index has partitions of its own.
+    """
+    most = 0.0
+    told = response.get("ConsumedCapacity") or ()
+    for consumed in [told] if isinstance(told, dict) else told:
+        local = (consumed.get("LocalSecondaryIndexes") or {}).values()
+        table = sum(part.get("CapacityUnits", 0.0) for part in (consumed.get("Table", consumed), *local))
+        most = max(most, table, *_index_units(consumed))
+    return most or otherwise
+
+
+def _index_units(consumed: dict[str, Any]) -> list[float]:
+    return [part.get("CapacityUnits", 0.0) for part in (consumed.get("GlobalSecondaryIndexes") or {}).values()]

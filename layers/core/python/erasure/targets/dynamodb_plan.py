@@ -1,4 +1,4 @@
-"""From a rule and a table's description to what exactly is read and deleted.
+"""From a rule and a table's description to what exactly is read, and deleted or detached.
 
 A plan exists only if the rule names the table's (or the index's) own key attributes and all of them are
 strings. Numbers are refused: DynamoDB stores ``01`` and ``1`` as one number, so two subjects could meet.
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from erasure.domain.target_spec import DynamoDBRule, KeyRule
-from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template
+from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule
+from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template, parse_template
 from erasure.errors import InvalidInputError, TargetError
 
 Attributes = dict[str, Any]
@@ -42,8 +42,24 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Detachment:
+    """What is taken out of items that stay: ``value`` out of ``attribute``, and the matched attributes ``naming``."""
+
+    attribute: str
+    value: str
+    naming: frozenset[str]
+
+    def holds(self, item: Attributes) -> bool:
+        """Whether the value is in the attribute: as a member of a set, an element of a list, or the string itself."""
+        found = item.get(self.attribute, {})
+        return (
+            found.get("S") == self.value or self.value in found.get("SS", ()) or {"S": self.value} in found.get("L", ())
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ErasePlan:
-    """What to read and delete for one subject in one table.
+    """What to read and delete, or to detach, for one subject in one table.
 
     ``key``: the table's own key attributes, partition first. ``matches``: what makes an item the subject's.
     ``consistent``: reads see every write before them (the table itself and its local indexes; never a global index).
@@ -54,6 +70,7 @@ class ErasePlan:
     consistent: bool
     key: tuple[str, ...]
     matches: tuple[Match, ...]
+    detachment: Detachment | None = None
 
     @property
     def conditions(self) -> tuple[Match, ...]:
@@ -69,6 +86,16 @@ class ErasePlan:
     def covers(self, item: Attributes) -> bool:
         """Whether an item that was read is the subject's by every match."""
         return all(match.holds(item) for match in self.matches)
+
+    def attached(self, item: Attributes) -> bool:
+        """Whether an item, as the table has it, is still the subject's: by every match, or (if it is to be detached)
+        because it holds the value and has not gone over to somebody else."""
+        if self.detachment is None or self.covers(item):
+            return self.covers(item)
+        naming = self.detachment.naming
+        return self.detachment.holds(item) and all(
+            match.holds(item) or (match.attribute in naming and match.attribute not in item) for match in self.matches
+        )
 
     def key_of(self, item: Attributes) -> Attributes:
         return {name: item[name] for name in self.key}
@@ -91,9 +118,9 @@ class ErasePlan:
         arguments["ProjectionExpression"] = expression
         return arguments
 
-    def projection(self) -> tuple[dict[str, str], str]:
-        """Placeholders and expression for the table's key attributes and the matched ones."""
-        attributes = dict.fromkeys((*self.key, *(match.attribute for match in self.matches)))
+    def projection(self, *more: str) -> tuple[dict[str, str], str]:
+        """Placeholders and expression for the table's key attributes, the matched ones, and ``more``."""
+        attributes = dict.fromkeys((*self.key, *(match.attribute for match in self.matches), *more))
         names = {f"#p{position}": name for position, name in enumerate(attributes)}
         return names, ", ".join(names)
 
@@ -123,30 +150,56 @@ def render_matches(rule: DynamoDBRule, values: Mapping[str, str]) -> tuple[Match
     """The rule with the subject's values. Raises :class:`TargetError`; needs no call."""
     if rule.partition.prefix:
         raise mismatch("a partition key can only be matched as a whole")
-    rules = (rule.partition,) if rule.sort is None else (rule.partition, rule.sort)
+    rules = _rules(rule)
     templates = [_parsed(key_rule) for key_rule in rules]
-    if SUBJECT_PLACEHOLDERS.isdisjoint(name for template in templates for name in template.names):
+    if not any(map(_names_subject, templates)):
         raise mismatch("the rule names no subject and would match everybody")
     if rule.sort is not None and rule.sort.prefix:
         if templates[-1].ends_in_placeholder:
             raise mismatch("a sort key prefix needs a separator after its last placeholder")
         if not rule.sort.template:
             raise mismatch("a sort key prefix is empty")
-    matches = tuple(
-        Match(key_rule.attribute, template.render(values), key_rule.prefix)
+    return tuple(
+        Match(key_rule.attribute, _rendered(template, values), key_rule.prefix)
         for key_rule, template in zip(rules, templates, strict=True)
     )
-    for match in matches:
-        _check_text(match.text)
-    return matches
+
+
+def render_detachment(rule: DynamoDBRule, detach: DetachRule, values: Mapping[str, str]) -> Detachment:
+    """What the subject's values say is to be taken out. Raises :class:`TargetError`; needs no call."""
+    if rule.index is None:
+        raise mismatch("only items found through an index can be detached")
+    value = _parse(detach.value, detach.attribute)
+    if not _names_subject(value):
+        raise mismatch("the value to detach names no subject and would be everybody's")
+    naming = frozenset(key_rule.attribute for key_rule in _rules(rule) if _names_subject(_parsed(key_rule)))
+    return Detachment(detach.attribute, _rendered(value, values), naming)
+
+
+def _rules(rule: DynamoDBRule) -> tuple[KeyRule, ...]:
+    return (rule.partition,) if rule.sort is None else (rule.partition, rule.sort)
+
+
+def _names_subject(template: Template) -> bool:
+    return not SUBJECT_PLACEHOLDERS.isdisjoint(template.names)
 
 
 def _parsed(rule: KeyRule) -> Template:
+    return _parse(rule.template, rule.attribute)
+
+
+def _parse(source: str, field: str) -> Template:
     try:
-        return rule.parsed()
+        return parse_template(source, field)
     except InvalidInputError:
         pass
     raise mismatch("a template cannot be read")
+
+
+def _rendered(template: Template, values: Mapping[str, str]) -> str:
+    text = template.render(values)
+    _check_text(text)
+    return text
 
 
 def _check_text(text: str) -> None:
@@ -155,7 +208,12 @@ def _check_text(text: str) -> None:
         raise TargetError("ambiguous_identifier", permanent=True, detail="a value is not valid Unicode")
 
 
-def make_plan(rule: DynamoDBRule, matches: tuple[Match, ...], description: Mapping[str, Any]) -> ErasePlan:
+def make_plan(
+    rule: DynamoDBRule,
+    matches: tuple[Match, ...],
+    description: Mapping[str, Any],
+    detachment: Detachment | None = None,
+) -> ErasePlan:
     """Check the rule against DescribeTable's ``Table``.
 
     Raises :class:`TargetError` ``map_mismatch``; not permanent for an index that is still being built (what is not
@@ -167,7 +225,9 @@ def make_plan(rule: DynamoDBRule, matches: tuple[Match, ...], description: Mappi
         schema = index["KeySchema"]
     _check_keys(rule, schema, description["AttributeDefinitions"])
     key = tuple(part["AttributeName"] for part in sorted(description["KeySchema"], key=lambda part: part["KeyType"]))
-    return ErasePlan(table=rule.table, index=rule.index, consistent=consistent, key=key, matches=matches)
+    if detachment is not None and not detachment.naming.union({detachment.attribute}).isdisjoint(key):
+        raise mismatch("the table's own key cannot be taken out of an item")
+    return ErasePlan(rule.table, rule.index, consistent, key, matches, detachment)
 
 
 def _find_index(name: str, description: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:

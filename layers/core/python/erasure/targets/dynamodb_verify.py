@@ -1,73 +1,60 @@
-"""Look again: what of the subject's is still in the table. Reads only.
+"""Look again: what of the subjects' is still in the table. Reads only.
 
 Uses DescribeTable, Query and BatchGetItem, so it runs under a role that cannot write.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from erasure.errors import TargetError
-from erasure.targets.dynamodb_calls import MAX_ATTEMPTS, THROTTLED, Calls
-from erasure.targets.dynamodb_plan import Attributes, ErasePlan, identity
-from erasure.targets.protocol import Deadline, VerifyResult
+from erasure.targets.dynamodb_calls import Calls
+from erasure.targets.dynamodb_plan import ErasePlan, identity
+from erasure.targets.dynamodb_reads import GET_ITEMS, get_items
+from erasure.targets.dynamodb_sweep import Claim, Outcome, Progress, Sweep, Way
+from erasure.targets.protocol import Deadline
 
 LEFT_BOUND = 1000
-"""Counting stops here: it only matters whether anything is left, and roughly how much."""
-
-_GET_ITEMS = 100
-"""What BatchGetItem takes at most."""
+"""Counting a subject's items stops here: it only matters whether anything is left, and roughly how much."""
 
 
-def count_left(calls: Calls, plan: ErasePlan, deadline: Deadline) -> VerifyResult:
-    """Count what still matches, up to about ``LEFT_BOUND``.
+def count_left(calls: Calls, subjects: Sequence[Progress], deadline: Deadline, workers: int) -> TargetError | None:
+    """Count what still matches, up to about ``LEFT_BOUND`` of each subject; returns the table's problem, if any.
 
     An item is counted if the *table* says with strong consistency that it matches; what a global index still lists
     after its item has gone, or changed hands, is not left. What has not reached the index yet is not seen.
-    Raises :class:`TargetError`.
+    Of items that are detached, one that the index lists is also left while it still holds the value.
     """
-    query = plan.query() | {"Select": "COUNT"} if plan.consistent else plan.key_query()
-    left = 0
-    while True:
-        if deadline.expired():
-            return VerifyResult(left, complete=False)
-        page = calls.ask("query", query, deadline)
-        if plan.consistent:
-            left += page["Count"]
-        else:
-            for found in _chunks(plan, page["Items"]):
-                if deadline.expired():
-                    return VerifyResult(left, complete=False)
-                left += _still_matching(calls, plan, found, deadline)
-        cursor = page.get("LastEvaluatedKey")
-        if not cursor or left >= LEFT_BOUND:
-            return VerifyResult(min(left, LEFT_BOUND), complete=True)
-        query = query | {"ExclusiveStartKey": cursor}
+    plan = subjects[0].plan
+    if plan.consistent:
+        way = Way(lambda plan: plan.query() | {"Select": "COUNT"}, None, 0, enough=LEFT_BOUND)
+    else:
+        look = _Looker(calls, plan, deadline).look
+        way = Way(ErasePlan.key_query, look, GET_ITEMS, enough=LEFT_BOUND)
+    return Sweep(calls, subjects, deadline, way, workers).run()
 
 
-def _chunks(plan: ErasePlan, items: list[Attributes]) -> list[list[Attributes]]:
-    # An item whose index key changes between two reads can be listed twice; a key may be asked for only once.
-    keys = list({identity(key): key for key in map(plan.key_of, items)}.values())
-    return [keys[start : start + _GET_ITEMS] for start in range(0, len(keys), _GET_ITEMS)]
+class _Looker:
+    def __init__(self, calls: Calls, plan: ErasePlan, deadline: Deadline) -> None:
+        self._calls = calls
+        self._plan = plan
+        self._deadline = deadline
 
-
-def _still_matching(calls: Calls, plan: ErasePlan, keys: list[Attributes], deadline: Deadline) -> int:
-    names, expression = plan.projection()
-    request: dict[str, Any] = {
-        plan.table: {
-            "Keys": keys,
-            "ConsistentRead": True,
-            "ProjectionExpression": expression,
-            "ExpressionAttributeNames": names,
-        }
-    }
-    matching, attempt = 0, 0
-    while request:
-        response = calls.ask("batch_get_item", {"RequestItems": request}, deadline)
-        found = [item for items in response["Responses"].values() for item in items]
-        matching += sum(1 for item in found if plan.covers(item))
-        request = response.get("UnprocessedKeys") or {}
-        attempt = 1 if found else attempt + 1
-        if request and (attempt >= MAX_ATTEMPTS or not calls.pause(attempt, deadline)):
-            raise TargetError(THROTTLED, permanent=False)
-    return matching
+    def look(self, claims: list[Claim]) -> Outcome:
+        """Count the items that are still each subject's by what the table says."""
+        outcome = Outcome()
+        if self._deadline.expired():
+            outcome.time_up = True
+            return outcome
+        found_for = {identity(claim.key): claim.subjects for claim in claims}
+        try:
+            for items in get_items(self._calls, self._plan, [claim.key for claim in claims], self._deadline):
+                for item in items:
+                    for subject in found_for[identity(self._plan.key_of(item))]:
+                        outcome.counted[subject] += subject.plan.attached(item)
+        except TargetError as error:
+            outcome.error = error
+            return outcome
+        for claim in claims:
+            outcome.settled.update(claim.subjects)
+        return outcome
