@@ -1,9 +1,9 @@
-"""A DynamoDB with fixed latencies and one throttled partition, to measure the eraser against.
+"""A DynamoDB with fixed latencies and throttled partitions, to measure the eraser against.
 
 Runs as a process of its own: ``python tests/bench/dynamodb_stub.py --items 5000``; prints its port. It knows one
-table (``pk``, ``sk``, index ``by-user``) with one partition of equal items, answers Query in 8 ms and batch writes in
-12 ms, and takes at most ``--rate`` write units a second (``--burst`` of them at once); what is beyond comes back
-unprocessed. ``GET /stats`` tells what it has seen.
+table (``pk``, ``sk``, index ``by-user``) with ``--subjects`` partitions of ``--items`` equal items each, answers Query
+in 8 ms and batch writes in 12 ms, and takes at most ``--rate`` write units a second and partition (``--burst`` of them
+at once); what is beyond comes back unprocessed. ``GET /stats`` tells what it has seen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 QUERY_SECONDS = 0.008
 WRITE_SECONDS = 0.012
 PAGE_BYTES = 1_000_000
-PARTITION = "TENANT#acme#USER#ann"
+PARTITION = "TENANT#acme#USER#"
+"""And the number of the subject."""
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -42,12 +43,12 @@ class Bucket:
 
 
 class Table:
-    def __init__(self, items: int, item_bytes: int, bucket: Bucket) -> None:
+    def __init__(self, subjects: int, items: int, item_bytes: int, rate: float, burst: float) -> None:
         self._sorts = [f"ITEM#{number:08}" for number in range(items)]
-        self._present = set(self._sorts)
+        self._present = {str(number): set(self._sorts) for number in range(subjects)}
+        self._buckets = {number: Bucket(rate, burst) for number in self._present}
         self._page_items = max(1, PAGE_BYTES // item_bytes)
         self._item_units = math.ceil(item_bytes / 1024)
-        self._bucket = bucket
         self.seen: Counter[str] = Counter()
 
     async def answer(self, operation: str, request: dict[str, Any]) -> Answer:
@@ -66,42 +67,49 @@ class Table:
         start = 0
         if cursor := request.get("ExclusiveStartKey"):
             start = int(cursor["sk"]["S"].removeprefix("ITEM#")) + 1
-        end = start + self._page_items
-        found = [sort for sort in self._sorts[start:end] if sort in self._present]
-        items = [{"pk": {"S": PARTITION}, "sk": {"S": sort}, "user_id": {"S": "ann"}} for sort in found]
+        end = start + min(self._page_items, request.get("Limit", self._page_items))
+        user = request["ExpressionAttributeValues"][":m0"]["S"].removeprefix(PARTITION)
+        found = [sort for sort in self._sorts[start:end] if sort in self._present[user]]
+        items = [{"pk": {"S": PARTITION + user}, "sk": {"S": sort}, "user_id": {"S": user}} for sort in found]
         if "IndexName" not in request:
             items = [{"pk": item["pk"], "sk": item["sk"]} for item in items]
         page: dict[str, Any] = {"Items": items, "Count": len(items), "ScannedCount": len(items)}
         if end < len(self._sorts):
-            page["LastEvaluatedKey"] = {"pk": {"S": PARTITION}, "sk": {"S": self._sorts[end - 1]}}
+            page["LastEvaluatedKey"] = {"pk": {"S": PARTITION + user}, "sk": {"S": self._sorts[end - 1]}}
         return page
 
-    def _delete(self, sort: str) -> bool:
-        if not self._bucket.take(self._item_units):
+    def _delete(self, pk: str, sort: str) -> bool:
+        user = pk.removeprefix(PARTITION)
+        if not self._buckets[user].take(self._item_units):
             self.seen["refused"] += 1
             return False
         self.seen["units"] += self._item_units
-        self.seen["deleted twice"] += sort not in self._present
-        self._present.discard(sort)
+        self.seen["deleted twice"] += sort not in self._present[user]
+        self._present[user].discard(sort)
         return True
 
     def _write(self, request: dict[str, Any]) -> Answer:
         ((table, writes),) = request["RequestItems"].items()
-        rest = [write for write in writes if not self._delete(write["DeleteRequest"]["Key"]["sk"]["S"])]
-        if len(rest) == len(writes):
+        keys = [write["DeleteRequest"]["Key"] for write in writes]
+        taken = [self._delete(key["pk"]["S"], key["sk"]["S"]) for key in keys]
+        if not any(taken):
             return 400, {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}
-        units = (len(writes) - len(rest)) * self._item_units
+        rest = [write for write, ok in zip(writes, taken, strict=True) if not ok]
+        units = sum(taken) * self._item_units
         consumed = {"TableName": table, "CapacityUnits": units, "Table": {"CapacityUnits": units}}
         return 200, {"UnprocessedItems": {table: rest} if rest else {}, "ConsumedCapacity": [consumed]}
 
     def _execute(self, request: dict[str, Any]) -> Answer:
         refused = {"Error": {"Code": "ThrottlingError", "Message": "slow down"}}
-        taken = [self._delete(statement["Parameters"][1]["S"]) for statement in request["Statements"]]
+        taken = [
+            self._delete(statement["Parameters"][0]["S"], statement["Parameters"][1]["S"])
+            for statement in request["Statements"]
+        ]
         consumed = {"TableName": "bench", "CapacityUnits": sum(taken) * self._item_units}
         return 200, {"Responses": [{} if ok else refused for ok in taken], "ConsumedCapacity": [consumed]}
 
     def stats(self) -> dict[str, Any]:
-        return {"left": len(self._present), **self.seen}
+        return {"left": sum(map(len, self._present.values())), **self.seen}
 
 
 def _description() -> dict[str, Any]:
@@ -148,12 +156,13 @@ async def serve(table: Table) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subjects", type=int, default=1)
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--item-bytes", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=1000)
     parser.add_argument("--burst", type=float, default=1000)
     chosen = parser.parse_args()
-    asyncio.run(serve(Table(chosen.items, chosen.item_bytes, Bucket(chosen.rate, chosen.burst))))
+    asyncio.run(serve(Table(chosen.subjects, chosen.items, chosen.item_bytes, chosen.rate, chosen.burst)))
 
 
 if __name__ == "__main__":
