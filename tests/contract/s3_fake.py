@@ -256,3 +256,21 @@ def error(status: int, code: str, message: str = "about bucket secret-bucket and
     """An error answer, with a message that must never come through."""
     content = f"<Error>{_tag('Code', code)}{_tag('Message', message)}<RequestId>1</RequestId></Error>"
     return status, f'<?xml version="1.0" encoding="UTF-8"?>\n{content}'.encode()
+
+
+def on(operation: str, *answers: Answer | Exception | None) -> Callable[[Request], Answer | None]:
+    """Answer the first requests of an operation like this, in turn; None lets a request through."""
+
+    def fault(request: Request) -> Answer | None:
+        if request.operation != operation or request.number > len(answers):
+            return None
+        answer = answers[request.number - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return fault
+
+
+def always(operation: str, answer: Answer) -> Callable[[Request], Answer | None]:
+    return lambda request: answer if request.operation == operation else None

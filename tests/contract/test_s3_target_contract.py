@@ -253,3 +253,71 @@ def test_a_locked_version_is_a_problem_and_the_rest_goes(s3: Engine) -> None:
     assert s3.keys(bucket) == {"acme/ann/locked"}
     assert result == SliceResult(erased=2, done=False, problem="blocked")
     assert verify(s3, by_prefix(bucket), "ann") == VerifyResult(left=1, complete=True)
+
+
+# -- several subjects at once -------------------------------------------------------------------------------------
+
+
+def test_several_subjects_at_once(s3: Engine) -> None:
+    """Ids of which one begins another: each subject's things go and are counted as its own, nobody else's are."""
+    bucket = s3.create_bucket()
+    s3.put(bucket, "acme/2/a", "acme/11/a", "acme/1", "acme/100", times=2)
+    s3.client.create_multipart_upload(Bucket=bucket, Key="acme/11/big")
+    s3.client.create_multipart_upload(Bucket=bucket, Key="acme/1")
+    before = s3.everything(bucket)
+    s3.put(bucket, "acme/1/a", "acme/10/a", "acme/10/b", times=2)
+    s3.client.delete_object(Bucket=bucket, Key="acme/10/b")
+    for key in ("acme/10/big", "acme/10/big", "acme/100/big"):
+        s3.client.create_multipart_upload(Bucket=bucket, Key=key)
+    subjects = [user("1"), user("10"), user("100"), user("1000")]
+    counts = [2, 7, 1, 0]
+    seen = s3.target().verify(by_prefix(bucket), subjects, Deadline(60))
+    assert seen == [VerifyResult(left=count, complete=True) for count in counts]
+
+    told = [0] * len(subjects)
+
+    def tell(position: int, count: int) -> None:
+        told[position] += count
+
+    results = s3.target().erase(by_prefix(bucket), subjects, Deadline(60), tell)
+    assert s3.everything(bucket) == before
+    assert results == [SliceResult(erased=count, done=True) for count in counts]
+    assert told == counts
+    seen = s3.target().verify(by_prefix(bucket), subjects, Deadline(60))
+    assert seen == [VerifyResult(left=0, complete=True)] * 4
+
+
+def test_exact_keys_of_several_subjects(s3: Engine) -> None:
+    """Keys that begin other keys, some of subjects who are named and some of others: only the former go."""
+    bucket = s3.create_bucket()
+    s3.put(bucket, "avatars/11", "avatars/100", "avatars/1.png")
+    s3.client.create_multipart_upload(Bucket=bucket, Key="avatars/11")
+    before = s3.everything(bucket)
+    s3.put(bucket, "avatars/1", "avatars/10", times=2)
+    s3.client.create_multipart_upload(Bucket=bucket, Key="avatars/10")
+    subjects = [user("10"), user("1"), user("2")]
+    results = s3.target().erase(by_key(bucket), subjects, Deadline(60))
+    assert s3.everything(bucket) == before
+    assert results == [SliceResult(erased=count, done=True) for count in (3, 2, 0)]
+
+
+def test_subjects_with_nothing_in_common(s3: Engine) -> None:
+    """Prefixes that begin with different characters: the uploads of the whole bucket are looked through."""
+    bucket = s3.create_bucket()
+    for name in ("ann", "bob", "éva", "carl"):
+        s3.put(bucket, f"{name}/a")
+        s3.client.create_multipart_upload(Bucket=bucket, Key=f"{name}/big")
+    subjects = [user("ann"), user("bob"), user("éva")]
+    spec = by_prefix(bucket, "{user_id}/")
+    assert s3.target().verify(spec, subjects, Deadline(60)) == [VerifyResult(left=2, complete=True)] * 3
+    assert s3.target().erase(spec, subjects, Deadline(60)) == [SliceResult(erased=2, done=True)] * 3
+    assert s3.keys(bucket) == {"carl/a", "carl/big"}
+
+
+def test_a_missing_bucket_is_everybody_s_problem(s3: Engine) -> None:
+    """Nobody's data counts as gone because the bucket cannot be found."""
+    spec, subjects = by_prefix("app-data-that-never-was"), [user(name) for name in ("ann", "bob", "carl")]
+    erased = s3.target().erase(spec, subjects, Deadline(60))
+    assert erased == [SliceResult(0, done=False, problem="target_missing", permanent=True)] * 3
+    seen = s3.target().verify(spec, subjects, Deadline(60))
+    assert seen == [VerifyResult(0, complete=False, problem="target_missing", permanent=True)] * 3

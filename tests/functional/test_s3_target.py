@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import botocore.session
@@ -21,7 +20,7 @@ from erasure.targets.s3 import MAX_ATTEMPTS, S3Target
 from erasure.targets.s3_calls import Share
 from erasure.targets.s3_scope import Scope
 from tests.contract.s3_engines import NO_RETRIES, Engine, make_client
-from tests.contract.s3_fake import ENDPOINT, Answer, Bucket, FakeS3, Request, Version, document, error
+from tests.contract.s3_fake import ENDPOINT, Answer, Bucket, FakeS3, Request, Version, always, document, error, on
 from tests.one_subject import OneSubject
 
 pytest_plugins = ["tests.contract.dynamodb_engines", "tests.contract.s3_engines"]
@@ -39,16 +38,10 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def many(fake_engine: Engine, pauses: list[float]) -> S3Target:
+def target(fake_engine: Engine, pauses: list[float]) -> OneSubject:
     """A target on the fake that notes its pauses instead of sleeping."""
     fake_engine.create_bucket()
-    return S3Target(fake_engine.client, sleep=pauses.append, random=lambda: 1.0)
-
-
-@pytest.fixture
-def target(many: S3Target) -> OneSubject:
-    """The same, for one subject."""
-    return OneSubject(many)
+    return OneSubject(S3Target(fake_engine.client, sleep=pauses.append, random=lambda: 1.0))
 
 
 def fill(s3: FakeS3, number: int, versions: int = 1, prefix: str = "acme/ann/") -> None:
@@ -59,24 +52,6 @@ def fill(s3: FakeS3, number: int, versions: int = 1, prefix: str = "acme/ann/") 
 
 def left(s3: FakeS3) -> int:
     return sum(len(versions) for versions in s3.buckets[BUCKET].keys.values()) + len(s3.buckets[BUCKET].uploads)
-
-
-def on(operation: str, *answers: Answer | Exception | None) -> Callable[[Request], Answer | None]:
-    """Answer the first requests of an operation like this, in turn; None lets a request through."""
-
-    def fault(request: Request) -> Answer | None:
-        if request.operation != operation or request.number > len(answers):
-            return None
-        answer = answers[request.number - 1]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return fault
-
-
-def always(operation: str, answer: Answer) -> Callable[[Request], Answer | None]:
-    return lambda request: answer if request.operation == operation else None
 
 
 def erase(target: OneSubject, spec: TargetSpec = SPEC, seconds: float = 60) -> SliceResult:
