@@ -1,192 +1,381 @@
 """The one native way in for backends: create, look up, list, cancel and retry erasure requests.
 
 Every wire family of :mod:`erasure.entry` is a translation of what is here.
+
+Accepting: the requests are written first, then one message names them all. If either fails, what was written is
+cancelled as far as it can be, and the caller is told that nothing was promised. A call that died in between is
+completed by repeating it with its idempotency key: all ids follow from the run's id, and what is there already stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
-from erasure.domain.audit import AuditEntry
-from erasure.domain.outcome import TargetOutcome
-from erasure.domain.request import ErasureRequest
-from erasure.domain.subject import Subject
+from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.identifiers import new_batch_id
+from erasure.domain.request import CANCELLED, REQUESTED, ErasureRequest
+from erasure.domain.times import format_time, milliseconds
+from erasure.errors import (
+    AlreadyDeletedError,
+    AlreadyOpenError,
+    InvalidInputError,
+    SubjectRefusedError,
+    TransitionError,
+    UnavailableError,
+    WithdrawnError,
+)
+from erasure.ports import (
+    Acceptance,
+    AcceptanceStore,
+    AuditLog,
+    Batch,
+    Clock,
+    DataMapStore,
+    IdempotencyStore,
+    JobQueue,
+    RequestStore,
+    SubjectRegistry,
+)
+from erasure.services.commands import (
+    ACCEPTED,
+    ALREADY_DELETED,
+    ALREADY_OPEN,
+    MAX_SUBJECTS,
+    REFUSED,
+    Accepted,
+    Disposition,
+    ErasureCommand,
+    ErasurePolicy,
+    IdempotencyClaim,
+    PlannedTarget,
+    SubjectPlan,
+)
+from erasure.services.current_map import CurrentMap
+from erasure.services.drafts import Draft, make_drafts, new_requests
+from erasure.services.idempotent import Idempotency
+from erasure.services.refusals import UNNAMEABLE, whose_id
+from erasure.services.requests_view import (
+    BatchView,
+    Page,
+    RequestReader,
+    RequestView,
+    TargetProgress,
+    TaskReader,
+    outcome_progress,
+)
+from erasure.services.retries import send_again
 
-MAX_SUBJECTS = 1000
+__all__ = [
+    "ACCEPTED",
+    "ALREADY_DELETED",
+    "ALREADY_OPEN",
+    "MAX_SUBJECTS",
+    "REFUSED",
+    "Accepted",
+    "BatchView",
+    "Disposition",
+    "ErasureCommand",
+    "ErasurePolicy",
+    "ErasureService",
+    "IdempotencyClaim",
+    "Page",
+    "PlannedTarget",
+    "RequestView",
+    "SubjectPlan",
+    "TargetProgress",
+    "outcome_progress",
+]
 
-ACCEPTED = "accepted"
-ALREADY_OPEN = "already_open"
-ALREADY_DELETED = "already_deleted"
-REFUSED = "refused"
+_CANCEL_TRIES = 3
+_PARALLEL_CANCELS = 8
 
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyClaim:
-    """An ``Idempotency-Key`` with what it was sent for. ``operation``: family and call; ``body``: what must be equal
-    when the key comes again, in canonical form."""
-
-    key: str
-    operation: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class ErasureCommand:
-    """What a family asks for. All subjects are of the one tenant; equal ones count once.
-
-    ``field_of``: the caller's name of the subject at a position, for errors (``subjects[3].id``). ``strict``: a subject
-    that cannot be erased safely refuses the whole call (``SubjectRefusedError``); otherwise it is told in its
-    disposition. ``named_batch``: the call can be asked about as a batch later. ``only_one_open``, ``suppress``: see
-    :class:`erasure.ports.Acceptance`. ``delay_seconds``: the message reaches the batch lane that much later.
-    """
-
-    tenant_id: str
-    family: str
-    subjects: tuple[Subject, ...]
-    key_id: str
-    field_of: Callable[[int], str]
-    organization_ids: tuple[str, ...] = ()
-    categories: tuple[str, ...] | None = None
-    not_before: datetime | None = None
-    only_one_open: bool = False
-    suppress: bool = False
-    leaves_tombstone: bool = False
-    strict: bool = True
-    named_batch: bool = False
-    delay_seconds: int = 0
-    idempotency: IdempotencyClaim | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Disposition:
-    """What became of one subject of a command. ``request``: the accepted one, or the open one that was there already;
-    ``reason``: fixed code when refused."""
-
-    subject: Subject
-    status: str
-    request: ErasureRequest | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """``dispositions``: one for each different subject, in the order of the command. ``tasks``: targets times subjects
-    as planned now."""
-
-    batch_id: str
-    dispositions: tuple[Disposition, ...]
-    tasks: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTarget:
-    """``reason``: fixed code if the target cannot be erased safely for this subject."""
-
-    name: str
-    category: str
-    kind: str
-    action: str
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectPlan:
-    """What an erasure of the subject would cover. ``out_of_scope``: names of targets that cannot be limited to the
-    organizations named."""
-
-    subject: Subject
-    targets: tuple[PlannedTarget, ...]
-    out_of_scope: tuple[str, ...]
+Fate = list[str]
+"""What became of a subject, as it is kept for repetitions: a status, and the reason or the open request's id."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetProgress:
-    """``state``: ``waiting``, ``erasing``, ``verifying`` or an outcome."""
-
-    name: str
-    category: str
-    state: str
-    count: int
-    at_least: bool
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestView:
-    request: ErasureRequest
-    targets: tuple[TargetProgress, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """``cursor``: for the next page; ``None``: this was the last one."""
-
-    requests: tuple[ErasureRequest, ...]
-    cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchView:
-    """``tasks_left`` is 0 exactly when every request of the batch is finished. ``last_completed_at``: of any task."""
-
-    batch_id: str
-    tasks: int
-    tasks_left: int
-    is_finished: bool
-    attention: int
-    last_completed_at: datetime | None
-
-
-class ErasureService:
-    """Needs the ports of :mod:`erasure.ports`; made in :mod:`erasure.entry.wiring`.
+class ErasureService(RequestReader):
+    """Made in :mod:`erasure.entry.wiring`. ``queue``: the batch lane; ``retry_queue``: the interactive one.
 
     All lookups are by tenant: what belongs to another tenant is a ``NotFoundError``, as what does not exist.
     """
 
+    def __init__(
+        self,
+        *,
+        acceptance: AcceptanceStore,
+        requests: RequestStore,
+        tasks: TaskReader,
+        registry: SubjectRegistry,
+        data_maps: DataMapStore,
+        audit: AuditLog,
+        queue: JobQueue,
+        retry_queue: JobQueue,
+        idempotency: IdempotencyStore,
+        digest_key: Callable[[], bytes],
+        now: Clock,
+        policy: ErasurePolicy | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(requests, tasks, audit, CurrentMap(data_maps, monotonic), digest_key)
+        self._acceptance = acceptance
+        self._registry = registry
+        self._queue = queue
+        self._retry_queue = retry_queue
+        self._idempotency = Idempotency(idempotency, digest_key, now)
+        self._now = now
+        self._policy = policy or ErasurePolicy()
+
     def create(self, command: ErasureCommand) -> Accepted:
         """Raises ``InvalidInputError`` (too many subjects, none, ``SubjectRefusedError``), ``AlreadyDeletedError`` (a
-        single subject that leaves a tombstone and has one), ``IdempotencyMismatchError``, ``UnavailableError``."""
-        raise NotImplementedError
+        single subject that leaves a tombstone and has one, if the command is strict), ``IdempotencyMismatchError``,
+        ``UnavailableError`` (nothing was promised; also if the data map covers nothing of a subject)."""
+        _check(command)
+        run_id = self._new_run_id()
+        claim = command.idempotency
+        if claim is None:
+            result = self._accept(command, run_id, is_repeated=False)
+        else:
+            result = self._idempotency.run(
+                command.tenant_id,
+                claim.operation,
+                claim.key,
+                claim.body,
+                run_id,
+                lambda run: self._accept(command, run, is_repeated=run != run_id),
+            )
+        return self._answer(command, result)
 
-    def plan(self, command: ErasureCommand) -> list[SubjectPlan]:
-        """What ``create`` would cover; nothing is written."""
-        raise NotImplementedError
-
-    def show(self, tenant_id: str, request_id: str) -> RequestView:
-        raise NotImplementedError
-
-    def list(
-        self, tenant_id: str, *, state: str | None, subject: Subject | None, cursor: str | None, limit: int
-    ) -> Page:
-        """Newest first. Raises ``InvalidInputError`` for a cursor that is none of ours."""
-        raise NotImplementedError
-
-    def numbered_page(
-        self, tenant_id: str, *, family: str, subject_type: str, states: tuple[str, ...], page: int, per_page: int
-    ) -> tuple[list[ErasureRequest], int]:
-        """Page ``page`` (from 1) of a family's requests, newest first, and how many there are in all."""
-        raise NotImplementedError
-
-    def batch(self, tenant_id: str, batch_id: str) -> BatchView:
-        raise NotImplementedError
+    def plan(self, command: ErasureCommand) -> Sequence[SubjectPlan]:
+        """What ``create`` would cover; nothing is written. Raises ``InvalidInputError`` (too many subjects, none)."""
+        _check(command)
+        return [draft.as_plan() for draft in self._drafts(command, self._new_run_id())]
 
     def cancel(self, tenant_id: str, request_id: str, key_id: str) -> ErasureRequest:
         """Raises ``TransitionError`` unless it is ``requested`` (or cancelled already: then it is as before)."""
-        raise NotImplementedError
+        for _ in range(_CANCEL_TRIES):
+            # The trail first: if its next place is free when we write, the record is the latest one.
+            entries = self._audit.entries(request_id)
+            request = self._own(tenant_id, request_id)
+            if request.state == CANCELLED:
+                return request
+            if request.state != REQUESTED:
+                raise TransitionError(f"the request is {request.state}: it cannot be cancelled")
+            last = entries[-1] if entries else None
+            entry = next_entry(request_id, last, "cancelled", self._now(), {"reason": "asked_for", "key_id": key_id})
+            try:
+                if self._requests.cancel(request, entry):
+                    return replace(request, state=CANCELLED)
+            except UnavailableError:
+                continue  # somebody wrote an audit entry in between: follow that one
+        raise UnavailableError("the request was changed at the same moment")
 
     def retry(self, tenant_id: str, request_id: str, key_id: str, idempotency_key: str | None = None) -> int:
         """Send the request off again; returns the attempt's number. Raises ``TransitionError`` when it is finished,
-        cancelled or held."""
-        raise NotImplementedError
+        cancelled or held, or waits for its time."""
 
-    def audit(self, tenant_id: str, request_id: str) -> tuple[list[AuditEntry], bool]:
-        """The trail, oldest first, and whether it is whole."""
-        raise NotImplementedError
+        def send(run_id: str) -> int:
+            return send_again(
+                self._own(tenant_id, request_id),
+                audit=self._audit,
+                queue=self._retry_queue,
+                now=self._now,
+                key_id=key_id,
+                run_id=run_id,
+            )
+
+        attempt: int = self._idempotency.run(tenant_id, "retry", idempotency_key, request_id, self._new_run_id(), send)
+        return attempt
+
+    def _new_run_id(self) -> str:
+        return new_batch_id(milliseconds(self._now()))
+
+    def _drafts(self, command: ErasureCommand, run_id: str) -> list[Draft]:
+        requests = new_requests(command, run_id, self._digest_key(), self._policy)
+        drafts = make_drafts(command, requests, self._map.get())
+        if not all(draft.targets for draft in drafts):
+            raise UnavailableError("the data map has no target for this: nothing could be erased")
+        return drafts
+
+    def _accept(self, command: ErasureCommand, run_id: str, *, is_repeated: bool) -> dict[str, Any]:
+        """What came of the command, as it is kept for repetitions."""
+        drafts = self._drafts(command, run_id)
+        deleted = self._deleted(command, drafts)
+        fates: list[Fate] = []
+        accepted: list[Draft] = []
+        for draft in drafts:
+            error = _refusal(command, draft)
+            if error is not None:
+                fates.append([REFUSED, error])
+            elif draft.request.subject_digest in deleted:
+                fates.append([ALREADY_DELETED])
+            else:
+                fates.append([ACCEPTED])
+                accepted.append(draft)
+        if accepted:
+            other_fate = self._take(command, run_id, accepted, is_repeated=is_repeated)
+            if other_fate is not None:
+                fates, accepted = [other_fate], []
+        return {"run_id": run_id, "fates": fates, "tasks": sum(len(draft.targets) for draft in accepted)}
+
+    def _deleted(self, command: ErasureCommand, drafts: Sequence[Draft]) -> set[str]:
+        """The digests of subjects that count as deleted already, other than by this very call."""
+        # A single one that leaves its tombstone at once finds out while it is written.
+        if not command.leaves_tombstone or (len(drafts) == 1 and drafts[0].request.not_before is None):
+            return set()
+        own = {draft.request.subject_digest: draft.request.request_id for draft in drafts}
+        found = self._registry.tombstones(list(own))
+        deleted = {digest for digest, tombstone in found.items() if tombstone.request_id != own[digest]}
+        if deleted and command.strict and len(drafts) == 1:
+            raise AlreadyDeletedError("the subject has been deleted")
+        return deleted
+
+    def _take(self, command: ErasureCommand, run_id: str, drafts: Sequence[Draft], *, is_repeated: bool) -> Fate | None:
+        """Write and queue the requests. Returns the fate of a single one that turns out not to be taken."""
+        requests = [draft.request for draft in drafts]
+        entries = {request.request_id: _first_entry(request, command.key_id) for request in requests}
+        try:
+            self._write(command, run_id, drafts, entries)
+        except AlreadyOpenError as error:
+            self._make_sure_it_is_queued(error.request_id)
+            return [ALREADY_OPEN, error.request_id]
+        except AlreadyDeletedError:
+            if command.strict:
+                raise
+            return [ALREADY_DELETED]
+        except Exception as error:
+            self._withdraw(requests, entries)
+            raise WithdrawnError("the requests could not be written") from error
+        if is_repeated and CANCELLED in self._states(requests):
+            # By an earlier try of this call, which could not give its key up any more. "Accepted" would be a lie.
+            self._withdraw(requests, entries)
+            raise WithdrawnError("an earlier try of this call was taken back")
+        if requests[0].not_before is None:
+            self._enqueue(command, requests, entries)
+        return None
+
+    def _write(
+        self, command: ErasureCommand, run_id: str, drafts: Sequence[Draft], entries: dict[str, AuditEntry]
+    ) -> None:
+        acceptances = [
+            Acceptance(
+                draft.request,
+                entries[draft.request.request_id],
+                only_one_open=command.only_one_open,
+                suppress=command.suppress,
+            )
+            for draft in drafts
+        ]
+        batch = Batch(
+            run_id,
+            command.tenant_id,
+            command.family,
+            tuple(entries),
+            sum(len(draft.targets) for draft in drafts),
+            drafts[0].request.requested_at,
+        )
+        now = self._now()
+        if len(command.different_subjects()) > 1:
+            self._acceptance.accept_all(acceptances, batch, now)
+        else:
+            self._acceptance.accept(acceptances[0], now, batch=batch if command.named_batch else None)
+
+    def _enqueue(
+        self, command: ErasureCommand, requests: Sequence[ErasureRequest], entries: dict[str, AuditEntry]
+    ) -> None:
+        try:
+            self._queue.send(list(entries), 1, delay_seconds=command.delay_seconds)
+        except UnavailableError as error:
+            # Nobody would pick the requests up, so they must not stay open. If the message was sent after all and only
+            # the answer was lost, planning leaves out what is cancelled.
+            self._withdraw(requests, entries)
+            if not self._states(requests) & {REQUESTED, CANCELLED}:
+                return  # all have started: the message did arrive
+            raise WithdrawnError("the requests could not be queued") from error
+
+    def _make_sure_it_is_queued(self, request_id: str) -> None:
+        """The call that made the open request may have died before it queued it. A second message does no harm: jobs
+        claim their requests."""
+        request = self._requests.get(request_id)
+        if request is not None and request.state == REQUESTED and request.not_before is None:
+            self._queue.send([request_id], 1)
+
+    def _states(self, requests: Sequence[ErasureRequest]) -> set[str]:
+        records = self._requests.get_many([request.request_id for request in requests])
+        return {record.state for record in records.values()}
+
+    def _withdraw(self, requests: Sequence[ErasureRequest], entries: dict[str, AuditEntry]) -> None:
+        """Cancel what can be cancelled. Failing here leaves requests that were not promised."""
+
+        def cancel(request: ErasureRequest) -> None:
+            last = entries[request.request_id]
+            entry = next_entry(request.request_id, last, "cancelled", self._now(), {"reason": "not_queued"})
+            with suppress(Exception):
+                self._requests.cancel(request, entry)
+
+        with ThreadPoolExecutor(_PARALLEL_CANCELS) as pool:
+            for request in requests:
+                pool.submit(cancel, request)
+
+    def _answer(self, command: ErasureCommand, result: dict[str, Any]) -> Accepted:
+        requests = new_requests(command, result["run_id"], self._digest_key(), self._policy)
+        return Accepted(
+            batch_id=result["run_id"],
+            dispositions=tuple(
+                self._disposition(request, fate) for request, fate in zip(requests, result["fates"], strict=True)
+            ),
+            tasks=result["tasks"],
+        )
+
+    def _disposition(self, request: ErasureRequest, fate: Fate) -> Disposition:
+        status, *rest = fate
+        if status == ACCEPTED:
+            return Disposition(request.subject, status, request)
+        if status == ALREADY_OPEN:
+            return Disposition(request.subject, status, self._own(request.subject.tenant_id, rest[0]))
+        return Disposition(request.subject, status, reason=rest[0] if rest else None)
 
 
-def outcome_progress(outcome: TargetOutcome) -> TargetProgress:
-    return TargetProgress(
-        outcome.target, outcome.category, outcome.outcome, outcome.count, outcome.at_least, outcome.reason
-    )
+def _check(command: ErasureCommand) -> None:
+    subjects = command.different_subjects()
+    if any(subject.tenant_id != command.tenant_id for subject in subjects):
+        raise ValueError("a command is for subjects of its own tenant")
+    if command.only_one_open and len(subjects) > 1:
+        raise ValueError("only a single subject's open request can be looked for")
+    if not subjects:
+        raise InvalidInputError("subjects", "must not be empty")
+    if len(subjects) > MAX_SUBJECTS:
+        field = command.field_of(0).partition("[")[0]
+        raise InvalidInputError(field, f"must not name more than {MAX_SUBJECTS} different ones")
+
+
+def _refusal(command: ErasureCommand, draft: Draft) -> str | None:
+    """Why the subject is refused, if it is. Raises where that refuses the whole call."""
+    error = draft.refusal
+    if error is None:
+        return None
+    whose = whose_id(error)
+    if whose is not None:
+        # Not this subject's fault: no subject of the call could be erased.
+        raise InvalidInputError(whose, UNNAMEABLE)
+    if command.strict:
+        raise SubjectRefusedError(command.field_of(draft.position), UNNAMEABLE, draft.position, error.code)
+    return error.code
+
+
+def _first_entry(request: ErasureRequest, key_id: str) -> AuditEntry:
+    details: dict[str, Any] = {
+        "family": request.family,
+        "subject_digest": request.subject_digest,
+        "subject_type": request.subject.type,
+        "key_id": key_id,
+    }
+    if request.not_before is not None:
+        details["not_before"] = format_time(request.not_before)
+    if request.batch_id is not None:
+        details["batch_id"] = request.batch_id
+    return next_entry(request.request_id, None, "requested", request.requested_at, details)
