@@ -21,7 +21,7 @@ from erasure.domain.request import OPEN_STATES, ErasureRequest
 from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.times import due_at, purged_by
 from erasure.ports import IdempotencyRecord
-from tests import fakes
+from tests import fake_jobs, fakes
 
 if TYPE_CHECKING:
     from tests.contract.dynamodb_engines import Engine
@@ -102,7 +102,7 @@ def make_fakes() -> Stores:
 
     return Stores(
         requests=requests,
-        tasks=fakes.FakeTaskStore(),
+        tasks=fake_jobs.FakeTaskStore(),
         delete_ids=delete_ids,
         acceptance=fakes.FakeAcceptanceStore(delete_ids, requests, audit),
         data_maps=fakes.FakeDataMapStore(),

@@ -46,6 +46,15 @@ class PinnedMap:
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedJob:
+    """What a job was planned with. Planning it again has to make the same tasks, whatever has changed meanwhile: a
+    task that exists keeps its parts, so other parts in its place would be worked on by nobody."""
+
+    data_map_version: int
+    request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """All that is written when a request is accepted, in one go.
 
@@ -215,11 +224,12 @@ class TaskStore(Protocol):
     def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
         """Write the job and its tasks. What exists already stays as it is, so planning again resets nothing.
 
-        Raises ``UnavailableError`` if the job is pinned to another version of the map by now: plan again.
+        Raises ``UnavailableError`` if the job is pinned to another version of the map, or to other requests, by now:
+        plan again.
         """
 
-    def pinned_version(self, job_id: str) -> int | None:
-        """The data-map version that the job pinned, if it was planned before."""
+    def pinned(self, job_id: str) -> PinnedJob | None:
+        """What the job was planned with, if it was planned before."""
 
     def tasks(self, job_id: str, unit: str | None = None) -> list[Task]: ...
 
