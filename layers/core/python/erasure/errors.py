@@ -19,7 +19,8 @@
     ├── AlreadyDeletedError        the subject has a tombstone
     ├── TransitionError            the request is not in a state that allows this
     ├── UnavailableError           a dependency did not answer; trying again may help
-    │   └── WithdrawnError             what had been accepted was taken back; trying again starts afresh
+    │   ├── WithdrawnError             what had been accepted was taken back; trying again starts afresh
+    │   └── UnfinishedError            accepted, but not done within this call; ``request_id``
     ├── SliceLostError             another slice has taken this task over
     ├── UnexpectedError            stands for a foreign error, whose text may hold anything
     └── TargetError                one target cannot be erased or verified; ``code``, ``permanent``
@@ -141,6 +142,14 @@ class UnavailableError(ErasureError):
 
 class WithdrawnError(UnavailableError):
     """What the call had accepted already was taken back, as far as that could be done."""
+
+
+class UnfinishedError(UnavailableError):
+    """The call was accepted, and what it promises is not done yet. ``str(error)`` says how it goes on, safe to show."""
+
+    def __init__(self, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
 
 
 class UnexpectedError(ErasureError):

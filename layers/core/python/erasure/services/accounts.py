@@ -8,16 +8,64 @@ function dies in between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
 
-from erasure.services.erasures import IdempotencyClaim
+from erasure.domain.collisions import check_alone
+from erasure.domain.identifiers import new_batch_id
+from erasure.domain.request import CANCELLED, HELD, REQUESTED
+from erasure.domain.scope import for_all_organizations
+from erasure.domain.subject import USER, Subject, subject_digest
+from erasure.domain.target_spec import TargetSpec
+from erasure.domain.times import format_time, parse_time
+from erasure.errors import (
+    AlreadyDeletedError,
+    ConflictError,
+    ErasureError,
+    InvalidInputError,
+    NotFoundError,
+    TargetError,
+    TransitionError,
+    UnfinishedError,
+    places_of,
+)
+from erasure.ports import AccountReader, Clock, Disabled, RequestStore, Standing, SubjectRegistry, Tombstone
+from erasure.services.current_map import CurrentMap
+from erasure.services.erasures import ErasureCommand, ErasureService, IdempotencyClaim
+from erasure.services.idempotent import Idempotency
+from erasure.services.immediate import ImmediateJobs
+from erasure.services.refusals import UNNAMEABLE, whose_id
+from erasure.targets.protocol import Deadline
 
 FAMILY = "hellojohn"
 ACCESS_CATEGORIES = ("session", "credential", "account")
+SESSIONS = ("session",)
+ACCOUNT_CATEGORY = "account"
 
 ACTIVE = "active"
 DISABLED = "disabled"
+
+BUDGET_SECONDS = 18.0
+"""For all that a call waits for: API Gateway gives up after 29 seconds, and workers may have a cold start."""
+
+DELAY_SECONDS = 30
+"""The batch lane hears of a request only when the call that works on it is over."""
+
+_GOES_ON = (
+    "The deletion is accepted and the user counts as deleted, but account, sessions and credentials have not all been"
+    " seen gone yet. It goes on by itself; calling again is safe."
+)
+_ATTENTION = (
+    "The deletion is accepted and the user counts as deleted, but account, sessions and credentials could not all be"
+    " erased. The operators have been told; calling again is safe."
+)
+_SESSIONS_LEFT = "The user is disabled, but not all sessions have been seen gone yet. Calling again is safe."
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +79,60 @@ class Account:
 
 
 class AccountService:
+    """``digest_key`` returns the HMAC key of the subject digests; ``monotonic`` can be replaced in tests.
+
+    Every method raises ``InvalidInputError`` for a user whom the data map cannot name safely. ``seconds`` is how long a
+    call may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        erasures: ErasureService,
+        registry: SubjectRegistry,
+        requests: RequestStore,
+        data_map: CurrentMap,
+        accounts: AccountReader,
+        jobs: ImmediateJobs,
+        idempotency: Idempotency,
+        digest_key: Callable[[], bytes],
+        now: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._erasures = erasures
+        self._registry = registry
+        self._requests = requests
+        self._data_map = data_map
+        self._accounts = accounts
+        self._jobs = jobs
+        self._idempotency = idempotency
+        self._digest_key = digest_key
+        self._now = now
+        self._monotonic = monotonic
+
     def show(self, tenant_id: str, user_id: str) -> Account:
         """Raises ``NotFoundError`` for a user with a tombstone, and for one of whom the data map's targets of category
         account hold nothing."""
-        raise NotImplementedError
+        _, standing = self._living(Subject(tenant_id, user_id))
+        return self._account(user_id, standing.disabled)
 
     def delete(
-        self, tenant_id: str, user_id: str, key_id: str, idempotency: IdempotencyClaim | None = None
+        self,
+        tenant_id: str,
+        user_id: str,
+        key_id: str,
+        idempotency: IdempotencyClaim | None = None,
+        *,
+        seconds: float = BUDGET_SECONDS,
     ) -> str:
         """Returns the request's id once account, sessions and credentials are gone. ``NotFoundError`` as for ``show``.
 
-        Raises ``UnavailableError`` if they are not gone: the request is accepted and goes on, the tombstone stays;
-        calling again takes the same request up again.
+        Raises ``UnfinishedError`` if they are not gone: the request is accepted and goes on, the tombstone stays;
+        calling again takes the same request up again. ``ConflictError``: it is accepted and held back at present.
         """
-        raise NotImplementedError
+        subject, deadline = Subject(tenant_id, user_id), self._deadline(seconds)
+        request_id: str = self._once(subject, idempotency, lambda: self._delete(subject, key_id, deadline))
+        return request_id
 
     def disable(
         self,
@@ -55,12 +143,223 @@ class AccountService:
         revoke_sessions: bool,
         delete_after_days: int | None,
         idempotency: IdempotencyClaim | None = None,
+        seconds: float = BUDGET_SECONDS,
     ) -> Account:
-        """``delete_after_days``: erase the user after so many days, unless enabled again."""
-        raise NotImplementedError
+        """``delete_after_days``: erase the user after so many days, unless enabled again; it replaces what an earlier
+        call said, and ``None`` leaves that as it is.
 
-    def enable(
-        self, tenant_id: str, user_id: str, key_id: str, idempotency: IdempotencyClaim | None = None
-    ) -> Account:
+        Raises ``UnfinishedError`` if the user is disabled but sessions may be left, ``ConflictError`` if an earlier
+        call's deletion has begun.
+        """
+        subject, deadline = Subject(tenant_id, user_id), self._deadline(seconds)
+
+        def disable() -> dict[str, str | None]:
+            account = self._disable(subject, key_id, delete_after_days)
+            if revoke_sessions:
+                self._revoke_sessions(subject, key_id, deadline)
+            return {"disabled_at": _text(account.disabled_at), "delete_at": _text(account.delete_at)}
+
+        told: dict[str, str | None] = self._once(subject, idempotency, disable)
+        return Account(user_id, DISABLED, _time(told["disabled_at"]), _time(told["delete_at"]))
+
+    def enable(self, tenant_id: str, user_id: str, key_id: str, idempotency: IdempotencyClaim | None = None) -> Account:
         """Raises ``ConflictError`` if its deletion has begun."""
-        raise NotImplementedError
+        subject = Subject(tenant_id, user_id)
+        self._once(subject, idempotency, lambda: self._enable(subject, key_id))
+        return Account(user_id, ACTIVE)
+
+    def _once(self, subject: Subject, claim: IdempotencyClaim | None, action: Callable[[], Any]) -> Any:
+        """``action``'s result, or the one that the claim's key stands for. Whatever a call that died has left, the
+        subject's standing leads back to it, so there is nothing to derive from the run's id."""
+        if claim is None:
+            return action()
+        return self._idempotency.run(
+            subject.tenant_id, claim.operation, claim.key, claim.body, new_batch_id(), lambda _run_id: action()
+        )
+
+    def _deadline(self, seconds: float) -> Deadline:
+        return Deadline(min(seconds, BUDGET_SECONDS), self._monotonic)
+
+    # Who is there.
+
+    def _living(self, subject: Subject) -> tuple[str, Standing]:
+        """The subject's digest and standing. Raises ``NotFoundError`` if it counts as deleted or does not exist."""
+        digest = self._digest(subject)
+        standing = self._registry.standing(digest)
+        if standing.tombstone is not None:
+            raise NotFoundError("there is no such user")
+        self._check_exists(subject)
+        return digest, standing
+
+    def _digest(self, subject: Subject) -> str:
+        return subject_digest(self._digest_key(), subject)
+
+    def _check_exists(self, subject: Subject) -> None:
+        """A user exists where the application keeps accounts; if the map knows no such place, nobody can tell."""
+        targets = self._data_map.get().targets
+        specs = [
+            for_all_organizations(target)
+            for target in targets
+            if target.category == ACCOUNT_CATEGORY and USER in target.subjects
+        ]
+        for spec in specs:
+            _check_alone(spec, targets, subject)
+        if specs and not self._accounts.exists(subject, specs):
+            raise NotFoundError("there is no such user")
+
+    def _account(self, user_id: str, disabled: Disabled | None) -> Account:
+        if disabled is None:
+            return Account(user_id, ACTIVE)
+        return Account(user_id, DISABLED, disabled.disabled_at, self._delete_at(disabled))
+
+    def _delete_at(self, disabled: Disabled) -> datetime | None:
+        """When the user will be deleted, if there is a request that will do so: it may have been cancelled by its id,
+        or never written."""
+        deletion = self._requests.get(disabled.deletion_id) if disabled.deletion_id else None
+        return None if deletion is None or deletion.state == CANCELLED else disabled.delete_at
+
+    # Deleting.
+
+    def _delete(self, subject: Subject, key_id: str, deadline: Deadline) -> str:
+        digest = self._digest(subject)
+        standing = self._registry.standing(digest)
+        if standing.tombstone is not None:
+            request_id = _unfinished(standing.tombstone)
+        else:
+            self._check_exists(subject)
+            request_id = self._accept_deletion(subject, digest, key_id)
+        self._take_effect(digest, request_id, deadline)
+        if standing.disabled is not None:
+            self._call_off_needless(subject, digest, standing.disabled, key_id)
+        return request_id
+
+    def _accept_deletion(self, subject: Subject, digest: str, key_id: str) -> str:
+        command = replace(_command(subject, key_id), leaves_tombstone=True, delay_seconds=DELAY_SECONDS)
+        try:
+            return self._create(command)
+        except AlreadyDeletedError:
+            # Another call was faster by a moment: what it accepted is what this one asks for.
+            tombstone = self._registry.standing(digest).tombstone
+            if tombstone is None:
+                raise
+            return _unfinished(tombstone)
+
+    def _create(self, command: ErasureCommand) -> str:
+        (disposition,) = self._erasures.create(command).dispositions
+        assert disposition.request is not None  # noqa: S101 - strict: it is accepted, or create has raised
+        return disposition.request.request_id
+
+    def _take_effect(self, digest: str, request_id: str, deadline: Deadline) -> None:
+        """From here on the deletion is accepted, and no error may say otherwise."""
+        try:
+            if self._jobs.run(request_id, deadline, ACCESS_CATEGORIES):
+                self._registry.make_effective(digest, request_id, self._now())
+                return
+            request = self._requests.get(request_id)
+        except Exception as error:
+            _not_done(error, UnfinishedError(_GOES_ON, request_id))
+        if request is not None and request.state == HELD:
+            raise ConflictError("The deletion is accepted but is not being carried out at present.")
+        attention = request is not None and request.attention
+        raise UnfinishedError(_ATTENTION if attention else _GOES_ON, request_id)
+
+    def _call_off_needless(self, subject: Subject, digest: str, disabled: Disabled, key_id: str) -> None:
+        """The user is deleted now: a deletion that waits has nothing left to do, and does no harm if it stays."""
+        try:
+            self._call_off(subject, digest, disabled, key_id)
+        except ErasureError as error:
+            _logger.warning("a needless deletion still waits: %s", type(error).__name__)
+
+    # Disabling and enabling.
+
+    def _disable(self, subject: Subject, key_id: str, days: int | None) -> Account:
+        digest, standing = self._living(subject)
+        now = self._now()
+        disabled = standing.disabled or Disabled(now)
+        if days is not None:
+            disabled = self._schedule(subject, digest, disabled, now + timedelta(days=days), key_id)
+        elif standing.disabled is None:
+            self._registry.disable(digest, disabled)
+        return self._account(subject.id, disabled)
+
+    def _schedule(
+        self, subject: Subject, digest: str, disabled: Disabled, delete_at: datetime, key_id: str
+    ) -> Disabled:
+        self._call_off(subject, digest, disabled, key_id)
+        # Written before the request is there. If the function dies in between, a time without a request says that one
+        # may be waiting which nobody has noted, and enabling the user looks for it.
+        planned = Disabled(disabled.disabled_at, delete_at)
+        self._registry.disable(digest, planned)
+        command = replace(_command(subject, key_id), leaves_tombstone=True, not_before=delete_at)
+        planned = replace(planned, deletion_id=self._create(command))
+        self._registry.disable(digest, planned)
+        return planned
+
+    def _call_off(self, subject: Subject, digest: str, disabled: Disabled, key_id: str) -> None:
+        """Cancel the deletion that waits. Raises ``ConflictError`` if it has begun."""
+        if disabled.delete_at is None:
+            return
+        for request_id in [disabled.deletion_id] if disabled.deletion_id else self._waiting(digest):
+            try:
+                self._erasures.cancel(subject.tenant_id, request_id, key_id)
+            except TransitionError:
+                raise ConflictError("The deletion of this user has begun.") from None
+
+    def _waiting(self, digest: str) -> list[str]:
+        """Deletions of the subject that wait for their time."""
+        rows = [row for row in self._requests.rows_of_subject(digest) if row.family == FAMILY]
+        found = self._requests.get_many([row.request_id for row in rows])
+        return [
+            request.request_id
+            for request in found.values()
+            if request.state == REQUESTED and request.not_before is not None
+        ]
+
+    def _revoke_sessions(self, subject: Subject, key_id: str, deadline: Deadline) -> None:
+        """A request of its own; the batch lane takes over what cannot be done now."""
+        command = replace(_command(subject, key_id), categories=SESSIONS, delay_seconds=DELAY_SECONDS)
+        try:
+            if self._jobs.run(self._create(command), deadline):
+                return
+        except Exception as error:
+            _not_done(error, UnfinishedError(_SESSIONS_LEFT))
+        raise UnfinishedError(_SESSIONS_LEFT)
+
+    def _enable(self, subject: Subject, key_id: str) -> None:
+        digest, standing = self._living(subject)
+        if standing.disabled is not None:
+            self._call_off(subject, digest, standing.disabled, key_id)
+            self._registry.enable(digest)
+
+
+def _command(subject: Subject, key_id: str) -> ErasureCommand:
+    return ErasureCommand(subject.tenant_id, FAMILY, (subject,), key_id, field_of=lambda _position: "id")
+
+
+def _unfinished(tombstone: Tombstone) -> str:
+    """The request of a deletion that has not become effective yet."""
+    if tombstone.effective_at is not None:
+        raise NotFoundError("there is no such user")
+    return tombstone.request_id
+
+
+def _check_alone(spec: TargetSpec, targets: tuple[TargetSpec, ...], subject: Subject) -> None:
+    try:
+        check_alone(spec, targets, subject.values())
+    except TargetError as error:
+        raise InvalidInputError(whose_id(error) or "id", UNNAMEABLE) from None
+
+
+def _not_done(error: Exception, unfinished: UnfinishedError) -> NoReturn:
+    """Raise ``unfinished`` in the place of ``error``, which is logged unless it is one of ours."""
+    if not isinstance(error, ErasureError):
+        _logger.error("a call was not finished: %s at %s", type(error).__name__, places_of(error))
+    raise unfinished from None
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else parse_time(text)

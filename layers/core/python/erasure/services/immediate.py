@@ -1,0 +1,138 @@
+"""A small job right now, while a caller waits: planned and closed here, erased and verified by the workers.
+
+It is attempt 0 of its request, so the batch lane's job, attempt 1, takes over whatever it leaves undone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from erasure.domain.outcome import FINAL_OUTCOMES
+from erasure.domain.plan import FAILED, VERIFIED, Unit, targets_for
+from erasure.domain.request import FINISHED, STARTED, ErasureRequest
+from erasure.errors import UnavailableError
+from erasure.ports import AuditLog, Clock, DataMapStore, Functions, RequestStore, TaskStore
+from erasure.services.close_job import close_job
+from erasure.services.plan_job import plan_job
+from erasure.services.start_jobs import job_id_for
+from erasure.targets.protocol import Deadline
+
+ATTEMPT = 0
+VERIFIER = "verify_target"
+ERASERS = {"dynamodb": "erase_dynamodb", "s3": "erase_s3"}
+"""Functions by kind of target."""
+
+PARALLEL_UNITS = 4
+ANSWER_SECONDS = 1.0
+"""What a worker needs besides its slice: it is told to work for so much less than there is time left."""
+
+_PASSES = 1000
+"""More than fit into any call: here, time is what ends."""
+
+
+class ImmediateJobs:
+    """``sleep`` takes seconds and can be replaced in tests."""
+
+    def __init__(
+        self,
+        *,
+        requests: RequestStore,
+        tasks: TaskStore,
+        data_maps: DataMapStore,
+        audit: AuditLog,
+        functions: Functions,
+        now: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._requests = requests
+        self._tasks = tasks
+        self._data_maps = data_maps
+        self._audit = audit
+        self._functions = functions
+        self._now = now
+        self._sleep = sleep
+
+    def run(self, request_id: str, deadline: Deadline, categories: Sequence[str] | None = None) -> bool:
+        """Work on the request's targets of these categories (``None``: all that it covers); whether they were seen
+        erased, by this job or by another one that has the request.
+
+        With categories the request stays open for the rest, and none of its targets being of them is fine. May be
+        called again after it has returned False or died. Raises what the stores raise.
+        """
+        job_id = job_id_for(request_id, ATTEMPT)
+        units = plan_job(
+            job_id,
+            [request_id],
+            requests=self._requests,
+            tasks=self._tasks,
+            data_maps=self._data_maps,
+            audit=self._audit,
+            now=self._now,
+            categories=categories,
+        )
+        request = self._requests.get(request_id)
+        if request is None or request.job_id != job_id:
+            return request is not None and self._was_erased(request, categories)
+        self._work(job_id, units, deadline)
+        statuses = [part.status for task in self._tasks.tasks(job_id) for part in task.parts]
+        if not statuses:
+            return categories is not None
+        # What is still being worked on is left open: closing would end the counting, and a job is closed only once.
+        if all(status in (VERIFIED, FAILED) for status in statuses):
+            self._close(job_id, request_id, is_partial=categories is not None)
+        return all(status == VERIFIED for status in statuses)
+
+    def _close(self, job_id: str, request_id: str, *, is_partial: bool) -> None:
+        close_job(
+            job_id,
+            [request_id],
+            requests=self._requests,
+            tasks=self._tasks,
+            audit=self._audit,
+            now=self._now,
+            partial=is_partial,
+        )
+
+    def _work(self, job_id: str, units: Sequence[Unit], deadline: Deadline) -> None:
+        if not units:
+            return
+        with ThreadPoolExecutor(min(PARALLEL_UNITS, len(units))) as pool:
+            for _ in pool.map(lambda unit: self._work_on(job_id, unit, deadline), units):
+                pass
+
+    def _work_on(self, job_id: str, unit: Unit, deadline: Deadline) -> None:
+        """Erase and verify in turn until the verifier wants no more or time is up. The tasks tell how far it got."""
+        eraser = ERASERS[unit.kind]
+        event = {"job_id": job_id, "unit": unit.name, "eraser": eraser, "passes_left": _PASSES}
+        try:
+            while True:
+                if self._call(eraser, event, deadline) is None:
+                    return
+                step = self._call(VERIFIER, event, deadline)
+                if step is None or not step["again"] or step["wait"] >= deadline.remaining():
+                    return
+                if step["wait"]:
+                    self._sleep(step["wait"])
+        except UnavailableError:
+            return
+
+    def _call(self, function: str, event: dict[str, Any], deadline: Deadline) -> dict[str, Any] | None:
+        """The worker's answer; ``None``: there is no time left for it."""
+        seconds = round(deadline.remaining() - ANSWER_SECONDS, 1)
+        return self._functions.call(function, {**event, "seconds": seconds}) if seconds > 0 else None
+
+    def _was_erased(self, request: ErasureRequest, categories: Sequence[str] | None) -> bool:
+        """Whether other jobs have closed with these targets erased and verified."""
+        if request.state == FINISHED:
+            return True
+        if categories is None or request.state != STARTED or request.data_map_version is None:
+            return False
+        data_map = self._data_maps.version(request.data_map_version)
+        if data_map is None:
+            return False
+        covered = targets_for(request, data_map.targets, data_map.families)
+        wanted = {target.name for target in covered if target.category in categories}
+        return wanted <= {outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES}
