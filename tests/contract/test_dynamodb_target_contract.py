@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
+from erasure.domain.target_spec import KeyRule, TargetSpec
 from erasure.errors import TargetError
 from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from tests.contract.dynamodb_hooks import HookedClient
+from tests.contract.dynamodb_items import spec, strings, user
 
 if TYPE_CHECKING:
     from tests.contract.dynamodb_engines import Engine, Item
@@ -41,18 +42,6 @@ ODD_IDS = [
     "a\\b",
     "tab\tnew\nline",
 ]
-
-
-def spec(table: str, partition: KeyRule, sort: KeyRule | None = None, index: str | None = None) -> TargetSpec:
-    return TargetSpec("target", "content", dynamodb=DynamoDBRule(table, partition, sort, index))
-
-
-def strings(**attributes: str) -> Item:
-    return {name: {"S": value} for name, value in attributes.items()}
-
-
-def user(user_id: str) -> dict[str, str]:
-    return {"tenant_id": "acme", "user_id": user_id}
 
 
 def deadline() -> Deadline:
