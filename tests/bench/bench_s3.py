@@ -45,7 +45,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 def run() -> list[dict[str, Any]]:
     """Rows with ``goal``, ``what``, ``measured``, ``bound``, ``ratio`` and ``verdict`` (``pass`` or ``miss``)."""
-    return [*_wall_time(1), *_wall_time(2), *_client_work(), *_memory()]
+    return [*_wall_time(1), *_wall_time(2), *_calls_of_many(), *_client_work(), *_memory()]
 
 
 def _row(goal: int, what: str, measured: float, bound: float, digits: int = 0) -> dict[str, Any]:
@@ -94,6 +94,24 @@ def _wall_time(versions: int) -> list[dict[str, Any]]:
              MOST_OF_CRITICAL_PATH * best["bare"], 3),
         _row(6, f"{name}: seconds against s5cmd", best["ours"], best["s5cmd"], 3),
     ]  # fmt: skip
+
+
+def _calls_of_many() -> list[dict[str, Any]]:
+    """Erasing and verifying subjects with few objects: one list each, and all else shared."""
+    rows = []
+    with s3_stub.running(5, 2, no_wait=True) as stub:
+        target = S3Target(_client(stub.endpoint))
+        for number in (1, 100):
+            subjects = [{"user_id": f"user-{position:05d}"} for position in range(number)]
+            stub.counts()
+            results = target.erase(SPEC, subjects, Deadline(60))
+            target.verify(SPEC, subjects, Deadline(60))
+            if not all(result.done and result.erased == 10 for result in results):
+                raise RuntimeError(f"not measured: {results}")
+            least = (2 * number + 2 + -(-number * 10 // PAGE_ENTRIES)) / number
+            name = f"{number} x 5 objects x 2: calls a subject, erasing and verifying"
+            rows.append(_row(5, name, sum(stub.counts().values()) / number, least, 2))
+    return rows
 
 
 def _critical_path(endpoint: str, pages: int) -> None:

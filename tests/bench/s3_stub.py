@@ -24,6 +24,8 @@ LIST_SECONDS = 0.040
 DELETE_SECONDS = 0.200
 DELETE_ONE_SECONDS = 0.020
 PAGE_ENTRIES = 1000
+PREFIX = "tenant/user-00001/"
+"""Whose objects it lists, unless another prefix is asked for: then that one has as many."""
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _PAGE_NUMBER = b"@@@@@@"
@@ -38,7 +40,7 @@ def version_entries(versions: int, count: int = PAGE_ENTRIES, number: bytes = _P
     """One page of versions as S3 writes them."""
     page = number.decode()
     return "".join(
-        f"<Version><Key>tenant/user-00001/documents/{page}-{position // versions:04d}.txt</Key>"
+        f"<Version><Key>{PREFIX}documents/{page}-{position // versions:04d}.txt</Key>"
         f"<VersionId>3HL4kqtJlcpXroDTDmJ.rmSp{page}{position:04d}</VersionId>"
         f"<IsLatest>{'true' if position % versions == 0 else 'false'}</IsLatest>{_COMMON}</Version>"
         for position in range(count)
@@ -49,7 +51,7 @@ def object_entries(count: int = PAGE_ENTRIES) -> bytes:
     """One page of ListObjectsV2."""
     page = _PAGE_NUMBER.decode()
     return "".join(
-        f"<Contents><Key>tenant/user-00001/documents/{page}-{position:04d}.txt</Key>{_COMMON}</Contents>"
+        f"<Contents><Key>{PREFIX}documents/{page}-{position:04d}.txt</Key>{_COMMON}</Contents>"
         for position in range(count)
     ).encode()
 
@@ -75,7 +77,7 @@ class Stub:
     def __init__(self, objects: int, versions: int) -> None:
         self.version_pages = max(1, -(-objects * versions // PAGE_ENTRIES))
         self.object_pages = max(1, -(-objects // PAGE_ENTRIES))
-        self._version_entries = version_entries(versions)
+        self._version_entries = version_entries(versions, min(PAGE_ENTRIES, objects * versions))
         self._object_entries = object_entries()
         self.counts: Counter[str] = Counter()
 
@@ -89,7 +91,9 @@ class Stub:
         if method == "GET" and "versions" in query:
             self.counts["list"] += 1
             page = int(query["key-marker"][0]) + 1 if query.get("key-marker", [""])[0] else 0
-            return LIST_SECONDS, version_page(self._version_entries, page, page + 1 >= self.version_pages)
+            answer = version_page(self._version_entries, page, page + 1 >= self.version_pages)
+            prefix = query.get("prefix", [PREFIX])[0]
+            return LIST_SECONDS, answer if prefix == PREFIX else answer.replace(PREFIX.encode(), prefix.encode())
         if method == "GET" and "uploads" in query:
             self.counts["uploads"] += 1
             return LIST_SECONDS, document("ListMultipartUploadsResult", b"<IsTruncated>false</IsTruncated>")
