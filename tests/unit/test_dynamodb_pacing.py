@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from erasure.targets.dynamodb_pacing import Pacer
+from erasure.targets.dynamodb_pacing import Pacer, write_units
 
 
 class Clock:
@@ -99,3 +101,28 @@ def test_refused_writes_are_not_charged() -> None:
     for _ in range(100):
         assert pacer.reserve(25) == 0
         pacer.settle(25, 0)
+
+
+@pytest.mark.parametrize(
+    ("response", "units"),
+    [
+        ({}, 25),
+        ({"ConsumedCapacity": {"CapacityUnits": 3.0}}, 3),
+        ({"ConsumedCapacity": [{"CapacityUnits": 9.0, "Table": {"CapacityUnits": 4.0}}]}, 4),
+        (
+            {
+                "ConsumedCapacity": [
+                    {
+                        "Table": {"CapacityUnits": 4.0},
+                        "LocalSecondaryIndexes": {"l": {"CapacityUnits": 3.0}},
+                        "GlobalSecondaryIndexes": {"g": {"CapacityUnits": 5.0}, "h": {"CapacityUnits": 6.0}},
+                    }
+                ]
+            },
+            7,
+        ),
+    ],
+)
+def test_what_counts_is_the_busiest_partition(response: dict[str, Any], units: float) -> None:
+    """A table's local indexes share its partition, each global one has its own; an engine may not tell at all."""
+    assert write_units(response, 25) == units
