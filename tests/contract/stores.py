@@ -12,15 +12,18 @@ import pytest
 from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
-from erasure.adapters.request_store import DynamoDBRequestStore, request_key
+from erasure.adapters.idempotency_store import DynamoDBIdempotencyStore
+from erasure.adapters.registry_store import DynamoDBSubjectRegistry, DynamoDBSuppressionStore
+from erasure.adapters.request_items import request_key, tenant_state
+from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import parse_data_map
-from erasure.domain.identifiers import new_request_id
+from erasure.domain.identifiers import new_batch_id, new_request_id
 from erasure.domain.request import OPEN_STATES, ErasureRequest
 from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.times import due_at, purged_by
-from erasure.ports import IdempotencyRecord
+from erasure.ports import Acceptance, Batch, IdempotencyRecord
 from tests import fake_jobs, fakes
 
 if TYPE_CHECKING:
@@ -31,10 +34,12 @@ LIFETIME = timedelta(seconds=300)
 KEY = b"a key of the tests"
 
 INDEXES = {
-    "by-tenant-state": ("tenant_state", "requested_at"),
+    "by-tenant-state": ("tenant_state", "pk"),
     "open-by-due": ("open_shard", "due_at"),
-    "by-subject": ("subject_digest", "requested_at"),
+    "by-subject": ("subject_digest", "pk"),
 }
+LISTED = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["family", "subject_type"]}
+PROJECTIONS = {"by-tenant-state": LISTED, "by-subject": LISTED, "open-by-due": {"ProjectionType": "KEYS_ONLY"}}
 
 
 @dataclass(frozen=True)
@@ -45,27 +50,28 @@ class Stores:
     tasks: Any
     delete_ids: Any
     acceptance: Any
+    idempotency: Any
+    registry: Any
+    suppressions: Any
     data_maps: Any
     audit: Any
     force_state: Callable[[str, str], None]
     open_request_ids: Callable[[], set[str]]
 
-    def accepted(self, request: ErasureRequest) -> ErasureRequest:
-        """The request, accepted with a delete id of its own."""
-        digest = f"digest-{request.request_id}"
-        self.delete_ids.put(digest, request.subject_digest, NOW + LIFETIME)
-        self.acceptance.accept(digest, request, first_entry(request), NOW, None)
+    def accepted(self, request: ErasureRequest, **options: Any) -> ErasureRequest:
+        """The request, accepted."""
+        self.acceptance.accept(an_acceptance(request, **options), NOW)
         return request
 
-    def started(self) -> ErasureRequest:
+    def started(self, job_id: str = "job-1", attempt: int = 1) -> ErasureRequest:
         request = self.accepted(a_request())
-        assert self.requests.start(request, NOW, 1)
+        assert self.requests.start(request, NOW, 1, job_id, attempt)
         return replace(request, state="started")
 
 
-def a_request(tenant_id: str = "acme", user_id: str = "ann") -> ErasureRequest:
+def a_request(tenant_id: str = "acme", user_id: str = "ann", **attributes: Any) -> ErasureRequest:
     subject = Subject(tenant_id, user_id)
-    return ErasureRequest(
+    request = ErasureRequest(
         request_id=new_request_id(),
         subject=subject,
         subject_digest=subject_digest(KEY, subject),
@@ -74,6 +80,16 @@ def a_request(tenant_id: str = "acme", user_id: str = "ann") -> ErasureRequest:
         due_at=due_at(NOW, 72),
         purged_by=purged_by(NOW, 90),
     )
+    return replace(request, **attributes)
+
+
+def an_acceptance(request: ErasureRequest, **options: Any) -> Acceptance:
+    return Acceptance(request, first_entry(request), **options)
+
+
+def a_batch(*requests: ErasureRequest) -> Batch:
+    ids = tuple(request.request_id for request in requests)
+    return Batch(new_batch_id(), "acme", "velt", ids, 2 * len(ids), NOW)
 
 
 def first_entry(request: ErasureRequest) -> AuditEntry:
@@ -81,7 +97,8 @@ def first_entry(request: ErasureRequest) -> AuditEntry:
 
 
 def a_record(request: ErasureRequest, key_digest: str = "key", body_digest: str = "body") -> IdempotencyRecord:
-    return IdempotencyRecord(key_digest, body_digest, request.request_id, NOW + timedelta(hours=24))
+    expires_at = NOW + timedelta(hours=24)
+    return IdempotencyRecord(key_digest, body_digest, request.request_id, expires_at, f'"{request.request_id}"')
 
 
 def a_data_map(*names: str) -> Any:
@@ -96,6 +113,7 @@ def make_fakes() -> Stores:
     audit = fakes.FakeAuditLog()
     requests = fakes.FakeRequestStore(audit)
     delete_ids = fakes.FakeDeleteIdStore()
+    idempotency = fakes.FakeIdempotencyStore()
 
     def force_state(request_id: str, state: str) -> None:
         requests.records[request_id] = replace(requests.records[request_id], state=state)
@@ -104,7 +122,10 @@ def make_fakes() -> Stores:
         requests=requests,
         tasks=fake_jobs.FakeTaskStore(),
         delete_ids=delete_ids,
-        acceptance=fakes.FakeAcceptanceStore(delete_ids, requests, audit),
+        acceptance=fakes.FakeAcceptanceStore(delete_ids, requests, audit, idempotency),
+        idempotency=idempotency,
+        registry=requests.registry,
+        suppressions=fakes.FakeSuppressionStore(requests.registry),
         data_maps=fakes.FakeDataMapStore(),
         audit=audit,
         force_state=force_state,
@@ -114,7 +135,7 @@ def make_fakes() -> Stores:
 
 def make_stores(engine: Engine, client: Any = None) -> Stores:
     """The stores on tables of their own. ``client``: one to use instead of the engine's."""
-    requests_table = engine.create_table(("pk", "sk"), indexes=INDEXES)
+    requests_table = create_requests_table(engine)
     audit_table, registry_table = engine.create_table(("pk", "sk")), engine.create_table(("pk", "sk"))
     delete_ids_table = engine.create_table(("pk",))
 
@@ -125,9 +146,9 @@ def make_stores(engine: Engine, client: Any = None) -> Stores:
         engine.client.update_item(
             TableName=requests_table,
             Key=request_key(request_id),
-            UpdateExpression="SET #state = :state",
+            UpdateExpression="SET #state = :state, tenant_state = :tenant_state",
             ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":state": {"S": state}},
+            ExpressionAttributeValues={":state": {"S": state}, ":tenant_state": {"S": tenant_state(state, "acme")}},
         )
 
     def open_request_ids() -> set[str]:
@@ -135,7 +156,7 @@ def make_stores(engine: Engine, client: Any = None) -> Stores:
         return {item["pk"]["S"].removeprefix("REQUEST#") for item in items}
 
     return Stores(
-        requests=DynamoDBRequestStore(get, requests_table, audit_table),
+        requests=DynamoDBRequestStore(get, requests_table, audit_table, registry_table),
         tasks=DynamoDBTaskStore(get, requests_table),
         delete_ids=DynamoDBDeleteIdStore(get, delete_ids_table),
         acceptance=DynamoDBAcceptanceStore(
@@ -145,11 +166,37 @@ def make_stores(engine: Engine, client: Any = None) -> Stores:
             audit_table=audit_table,
             registry_table=registry_table,
         ),
+        idempotency=DynamoDBIdempotencyStore(get, registry_table),
+        registry=DynamoDBSubjectRegistry(get, registry_table),
+        suppressions=DynamoDBSuppressionStore(get, registry_table),
         data_maps=DynamoDBDataMapStore(get, registry_table),
         audit=DynamoDBAuditLog(get, audit_table),
         force_state=force_state,
         open_request_ids=open_request_ids,
     )
+
+
+def create_requests_table(engine: Engine) -> str:
+    """With the indexes as the template has them."""
+    names = ["pk", "sk", *dict.fromkeys(name for keys in INDEXES.values() for name in keys if name != "pk")]
+    table = f"requests-{new_request_id()}"
+    engine.client.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=_schema("pk", "sk"),
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+        GlobalSecondaryIndexes=[
+            {"IndexName": name, "KeySchema": _schema(*keys), "Projection": PROJECTIONS[name]}
+            for name, keys in INDEXES.items()
+        ],
+    )
+    engine.client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    engine.tables.append(table)
+    return table
+
+
+def _schema(partition: str, sort: str) -> list[dict[str, str]]:
+    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
 
 
 ENGINES = [

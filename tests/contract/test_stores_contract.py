@@ -13,14 +13,11 @@ import pytest
 
 from erasure.domain.audit import broken_at, next_entry
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Task
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, TRANSITIONS, ErasureRequest
-from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.errors import (
     ConflictError,
     DeleteIdRejectedError,
     IdempotencyKeyUsedError,
-    SliceLostError,
     UnavailableError,
 )
 from erasure.ports import PinnedMap
@@ -33,6 +30,7 @@ from tests.contract.stores import (
     a_data_map,
     a_record,
     a_request,
+    an_acceptance,
     first_entry,
     make_stores,
     stores_on,
@@ -42,16 +40,6 @@ pytest_plugins = ["tests.contract.dynamodb_engines"]
 pytestmark = pytest.mark.timeout(120)
 
 ODD = ["ann", "10", "{user_id}", "名前", "😀", "a'b\"c", "%", "*", " ann ", "a#b"]
-TARGETS = [
-    TargetSpec(
-        "notes",
-        "content",
-        dynamodb=DynamoDBRule(
-            "app-notes", KeyRule("pk", "T#{tenant_id}#U#{user_id}"), KeyRule("sk", "NOTE#", prefix=True), "by-user"
-        ),
-    ),
-    TargetSpec("files", "content", s3=S3Rule("app-files", prefix="{tenant_id}/{user_id}/")),
-]
 OUTCOMES = [TargetOutcome("notes", "content", "erased", 7, at_least=True), TargetOutcome("files", "content", "failed")]
 
 
@@ -111,12 +99,12 @@ def test_wrong_delete_ids_are_rejected(stores: Stores, case: str) -> None:
     elif case == "of another tenant":
         request = a_request("other", "ann")
     elif case == "consumed":
-        stores.acceptance.accept("d", request, first_entry(request), NOW, None)
+        stores.acceptance.accept(an_acceptance(request, delete_id_digest="d"), NOW)
         request = a_request()
     elif case == "expired":
         now = stores.delete_ids.put("d", request.subject_digest, NOW)
     with pytest.raises(DeleteIdRejectedError):
-        stores.acceptance.accept("x" if case == "unknown" else "d", request, first_entry(request), now, None)
+        stores.acceptance.accept(an_acceptance(request, delete_id_digest="x" if case == "unknown" else "d"), now)
     assert stores.requests.get(request.request_id) is None
     assert stores.audit.entries(request.request_id) == []
 
@@ -126,9 +114,9 @@ def test_rejection_leaves_the_id_to_its_owner(stores: Stores) -> None:
     owner, other = a_request(), a_request("acme", "bob")
     stores.delete_ids.put("d", owner.subject_digest, NOW + LIFETIME)
     with pytest.raises(DeleteIdRejectedError):
-        stores.acceptance.accept("d", other, first_entry(other), NOW, a_record(other))
+        stores.acceptance.accept(an_acceptance(other, delete_id_digest="d"), NOW, a_record(other))
     assert stores.acceptance.find_idempotency("key") is None
-    stores.acceptance.accept("d", owner, first_entry(owner), NOW, a_record(owner))
+    stores.acceptance.accept(an_acceptance(owner, delete_id_digest="d"), NOW, a_record(owner))
     assert stores.requests.get(owner.request_id) == owner
 
 
@@ -136,7 +124,7 @@ def test_id_is_good_until_its_time(stores: Stores) -> None:
     """A delete id is accepted a millisecond before it expires."""
     request = a_request()
     until = stores.delete_ids.put("d", request.subject_digest, NOW + LIFETIME)
-    stores.acceptance.accept("d", request, first_entry(request), until - timedelta(milliseconds=1), None)
+    stores.acceptance.accept(an_acceptance(request, delete_id_digest="d"), until - timedelta(milliseconds=1))
     assert stores.requests.get(request.request_id) == request
 
 
@@ -146,13 +134,14 @@ def test_idempotency_key_stands_for_the_first_call(stores: Stores, id_of_second_
     first, second = a_request(), a_request()
     for digest in ("d", "another"):
         stores.delete_ids.put(digest, first.subject_digest, NOW + LIFETIME)
-    stores.acceptance.accept("d", first, first_entry(first), NOW, a_record(first))
+    stores.acceptance.accept(an_acceptance(first, delete_id_digest="d"), NOW, a_record(first))
     with pytest.raises(IdempotencyKeyUsedError):
-        stores.acceptance.accept(id_of_second_call, second, first_entry(second), NOW, a_record(second))
+        stores.acceptance.accept(an_acceptance(second, delete_id_digest=id_of_second_call), NOW, a_record(second))
     assert stores.requests.get(second.request_id) is None
     assert stores.audit.entries(second.request_id) == []
     known = stores.acceptance.find_idempotency("key")
-    assert (known.key_digest, known.body_digest, known.request_id) == ("key", "body", first.request_id)
+    assert known == replace(a_record(first), expires_at=known.expires_at)
+    assert known.expires_at - NOW - timedelta(hours=24) < timedelta(seconds=1)
     assert stores.acceptance.find_idempotency("another key") is None
 
 
@@ -162,10 +151,10 @@ def test_idempotency_key_may_be_used_again_after_its_time(stores: Stores) -> Non
     later = NOW + timedelta(hours=25)
     stores.delete_ids.put("d", first.subject_digest, NOW + LIFETIME)
     stores.delete_ids.put("e", first.subject_digest, later + LIFETIME)
-    stores.acceptance.accept("d", first, first_entry(first), NOW, a_record(first))
+    stores.acceptance.accept(an_acceptance(first, delete_id_digest="d"), NOW, a_record(first))
     record = replace(a_record(second), expires_at=later + timedelta(hours=24))
-    stores.acceptance.accept("e", second, first_entry(second), later, record)
-    assert stores.acceptance.find_idempotency("key").request_id == second.request_id
+    stores.acceptance.accept(an_acceptance(second, delete_id_digest="e"), later, record)
+    assert stores.acceptance.find_idempotency("key").run_id == second.request_id
 
 
 @pytest.mark.parametrize("with_key", [False, True])
@@ -178,7 +167,7 @@ def test_one_of_many_confirmations_wins(shared_stores: Stores, with_key: bool) -
     def confirm(position: int) -> None:
         request = requests[position]
         record = a_record(request) if with_key else None
-        stores.acceptance.accept("d", request, first_entry(request), NOW, record)
+        stores.acceptance.accept(an_acceptance(request, delete_id_digest="d"), NOW, record)
 
     results = at_once(number, confirm)
     expected: type[Exception] = IdempotencyKeyUsedError if with_key else DeleteIdRejectedError
@@ -187,7 +176,7 @@ def test_one_of_many_confirmations_wins(shared_stores: Stores, with_key: bool) -
     winner = requests[results.index(None)]
     written = [request.request_id for request in requests if stores.requests.get(request.request_id) is not None]
     assert written == [winner.request_id]
-    assert not with_key or stores.acceptance.find_idempotency("key").request_id == winner.request_id
+    assert not with_key or stores.acceptance.find_idempotency("key").run_id == winner.request_id
 
 
 def test_rejections_make_the_same_calls(moto_dynamodb: Any) -> None:
@@ -197,7 +186,7 @@ def test_rejections_make_the_same_calls(moto_dynamodb: Any) -> None:
     owner, other = a_request(), a_request("acme", "bob")
     for digest in ("used", "mine"):
         stores.delete_ids.put(digest, owner.subject_digest, NOW + LIFETIME)
-    stores.acceptance.accept("used", owner, first_entry(owner), NOW, None)
+    stores.acceptance.accept(an_acceptance(owner, delete_id_digest="used"), NOW)
     shapes = []
     for digest, request, now in [
         ("unknown", a_request(), NOW),
@@ -207,7 +196,7 @@ def test_rejections_make_the_same_calls(moto_dynamodb: Any) -> None:
     ]:
         client.calls.clear()
         with pytest.raises(DeleteIdRejectedError):
-            stores.acceptance.accept(digest, request, first_entry(request), now, None)
+            stores.acceptance.accept(an_acceptance(request, delete_id_digest=digest), now)
         shapes.append([operation for operation, _ in client.calls])
     assert shapes == [["transact_write_items"]] * 4
 
@@ -219,7 +208,7 @@ def test_unknown_request_is_none(stores: Stores) -> None:
     """What was never accepted is not found, cannot be started, cancelled or closed."""
     request = a_request()
     assert stores.requests.get(request.request_id) is None
-    assert not stores.requests.start(request, NOW, 1)
+    assert not stores.requests.start(request, NOW, 1, "job-1", 1)
     assert not _cancel(stores, request)
     assert not _close(stores, replace(request, state=STARTED), "job-1", finished=True)
     assert stores.requests.get(request.request_id) is None
@@ -232,7 +221,7 @@ def _close(stores: Stores, request: ErasureRequest, job_id: str, *, finished: bo
     entry = next_entry(
         request.request_id, entries[-1] if entries else None, event, NOW, {}, event_id=f"closed:{job_id}"
     )
-    return stores.requests.close(request, job_id, OUTCOMES, NOW, entry, finished=finished)
+    return stores.requests.close(request, job_id, OUTCOMES, NOW, entry, finished=finished, attention=not finished)
 
 
 def _cancel(stores: Stores, request: ErasureRequest) -> bool:
@@ -242,7 +231,7 @@ def _cancel(stores: Stores, request: ErasureRequest) -> bool:
 
 
 CHANGES: dict[str, Callable[[Stores, ErasureRequest], Any]] = {
-    STARTED: lambda stores, request: stores.requests.start(request, NOW, 3),
+    STARTED: lambda stores, request: stores.requests.start(request, NOW, 3, "job-1", 1),
     CANCELLED: lambda stores, request: _cancel(stores, request),
     FINISHED: lambda stores, request: _close(stores, request, "job-1", finished=True),
     "attention": lambda stores, request: _close(stores, request, "job-1", finished=False),
@@ -280,14 +269,49 @@ def _check_change(stores: Stores, state: str, change: str, *, stale: bool) -> No
 
 
 def test_start_is_told_and_written_once(stores: Stores) -> None:
-    """Starting notes time and map version; starting again, with a fresh or an old record, changes nothing."""
+    """Starting notes time, map version and job; the same job again, with a fresh or an old record, changes nothing."""
     request = stores.accepted(a_request())
-    assert stores.requests.start(request, NOW, 4)
+    assert stores.requests.start(request, NOW, 4, "job-1", 1)
     started = stores.requests.get(request.request_id)
     assert (started.state, started.started_at, started.data_map_version) == (STARTED, request.requested_at, 4)
+    assert (started.job_id, started.attempt) == ("job-1", 1)
     for known in (request, started):
-        assert stores.requests.start(known, NOW + LIFETIME, 5)
+        assert stores.requests.start(known, NOW + LIFETIME, 5, "job-1", 1)
     assert stores.requests.get(request.request_id) == started
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_a_request_is_not_two_jobs_at_the_same_attempt(stores: Stores, attempt: int) -> None:
+    """Another job of the same or an earlier attempt does not get a request that a job has claimed."""
+    request = stores.started("job-1", 1)
+    assert not stores.requests.start(request, NOW, 2, "other", attempt)
+    assert stores.requests.get(request.request_id).job_id == "job-1"
+
+
+def test_a_later_attempt_takes_over(stores: Stores) -> None:
+    """A job of a later attempt gets the request, whose first start stays noted; the earlier job has lost it."""
+    request = stores.started("job-0", 0)
+    assert stores.requests.start(request, NOW + LIFETIME, 2, "job-2", 2)
+    record = stores.requests.get(request.request_id)
+    assert (record.job_id, record.attempt, record.data_map_version) == ("job-2", 2, 2)
+    assert record.started_at == request.requested_at
+    assert not stores.requests.start(request, NOW, 1, "job-0", 0)
+
+
+def test_jobs_that_start_a_request_at_the_same_moment(shared_stores: Stores) -> None:
+    """Of several jobs of one attempt, exactly one gets the request, and it is the one on record."""
+    request = shared_stores.accepted(a_request())
+    results = at_once(4, lambda number: shared_stores.requests.start(request, NOW, 1, f"job-{number}", 1))
+    assert sorted(results) == [False, False, False, True]
+    assert shared_stores.requests.get(request.request_id).job_id == f"job-{results.index(True)}"
+
+
+def test_nothing_starts_before_its_time(stores: Stores) -> None:
+    """A request with ``not_before`` cannot be started a millisecond earlier, and then it can."""
+    request = stores.accepted(a_request(not_before=NOW + LIFETIME))
+    assert not stores.requests.start(request, NOW + LIFETIME - timedelta(milliseconds=1), 1, "job-1", 1)
+    assert stores.requests.get(request.request_id).state == REQUESTED
+    assert stores.requests.start(request, NOW + LIFETIME, 1, "job-1", 1)
 
 
 def test_closing_writes_outcomes_and_entry(stores: Stores) -> None:
@@ -297,9 +321,19 @@ def test_closing_writes_outcomes_and_entry(stores: Stores) -> None:
     closed = stores.requests.get(request.request_id)
     assert (closed.state, closed.attention, closed.finished_at) == (FINISHED, False, request.requested_at)
     assert closed.outcomes == tuple(OUTCOMES)
+    assert (closed.closed_at, closed.closed_jobs) == (request.requested_at, {"job-1"})
     entries = stores.audit.entries(request.request_id)
     assert [entry.event for entry in entries] == ["requested", "finished"]
     assert broken_at(entries) is None
+
+
+def test_closing_without_an_end(stores: Stores) -> None:
+    """A job that is only a part of the work writes its outcomes, and the request goes on without attention."""
+    request = stores.started("job-0", 0)
+    entry = next_entry(request.request_id, first_entry(request), "effective", NOW, {})
+    assert stores.requests.close(request, "job-0", OUTCOMES, NOW, entry, finished=False, attention=False)
+    record = stores.requests.get(request.request_id)
+    assert (record.state, record.attention, record.outcomes) == (STARTED, False, tuple(OUTCOMES))
 
 
 def test_attention_keeps_the_request_open(stores: Stores) -> None:
@@ -330,7 +364,7 @@ def test_closing_is_both_or_neither(stores: Stores) -> None:
     request = stores.started()
     late = next_entry(request.request_id, None, "finished", NOW, {})
     with pytest.raises(UnavailableError):
-        stores.requests.close(request, "job-1", OUTCOMES, NOW, late, finished=True)
+        stores.requests.close(request, "job-1", OUTCOMES, NOW, late, finished=True, attention=False)
     assert stores.requests.get(request.request_id).state == STARTED
     assert stores.audit.entries(request.request_id) == [first_entry(request)]
     assert _close(stores, request, "job-1", finished=True) is True
@@ -350,176 +384,13 @@ def test_starting_and_cancelling_at_the_same_moment(shared_stores: Stores) -> No
     request = shared_stores.accepted(a_request())
     started, cancelled = at_once(
         2,
-        lambda position: _cancel(shared_stores, request) if position else shared_stores.requests.start(request, NOW, 1),
+        lambda position: (
+            _cancel(shared_stores, request) if position else shared_stores.requests.start(request, NOW, 1, "job-1", 1)
+        ),
     )
     assert [started, cancelled].count(True) == 1
     state = shared_stores.requests.get(request.request_id).state
     assert state == (STARTED if started is True else CANCELLED)
-
-
-# Tasks
-
-
-def _tasks(job_id: str = "job-1", count: int = 3, unit: str = "dynamodb-00") -> list[Task]:
-    return [Task(job_id, unit, number, "er_1", TARGETS[number % 2]) for number in range(count)]
-
-
-def _one(stores: Stores) -> Task:
-    stores.tasks.create_job("job-1", ["er_1"], PinnedMap(1, "digest", ()), _tasks(count=1))
-    return _get(stores)
-
-
-def _get(stores: Stores) -> Task:
-    (task,) = stores.tasks.tasks("job-1")
-    assert isinstance(task, Task)
-    return task
-
-
-def test_job_is_read_back(stores: Stores) -> None:
-    """Tasks come back as they were written, in order; a unit's name selects its own only."""
-    first, second = _tasks(count=25), _tasks(count=12, unit="s3-00")
-    assert stores.tasks.pinned_version("job-1") is None
-    stores.tasks.create_job("job-1", ["er_1"], PinnedMap(7, "digest", tuple(TARGETS)), [*first, *second])
-    stores.tasks.create_job("job-11", ["er_1"], PinnedMap(8, "digest", ()), _tasks("job-11", 1))
-    assert stores.tasks.pinned_version("job-1") == 7
-    assert stores.tasks.tasks("job-1") == [*first, *second]
-    assert stores.tasks.tasks("job-1", "s3-00") == second
-    assert stores.tasks.tasks("job-1", "s3-0") == []
-    assert stores.tasks.tasks("job-2") == []
-
-
-def test_refused_task_keeps_its_reason(stores: Stores) -> None:
-    """A task that failed at planning is read back with its reason."""
-    task = replace(_tasks(count=1)[0], status=FAILED, reason="missing_value")
-    stores.tasks.create_job("job-1", ["er_1"], PinnedMap(1, "digest", ()), [task])
-    assert _get(stores) == task
-
-
-def test_planning_again_resets_nothing(stores: Stores) -> None:
-    """Creating a job again adds what is missing and leaves what has been worked on."""
-    tasks = _tasks(count=3)
-    pinned = PinnedMap(1, "digest", ())
-    stores.tasks.create_job("job-1", ["er_1"], pinned, tasks[:2])
-    task = stores.tasks.begin_slice(stores.tasks.tasks("job-1")[0], "slice")
-    stores.tasks.end_slice(task, "slice", count=5, status=ERASED_UNVERIFIED, stalls=0, reason=None)
-    stores.tasks.create_job("job-1", ["er_1"], pinned, tasks)
-    worked_on = replace(tasks[0], erased=5, status=ERASED_UNVERIFIED)
-    assert stores.tasks.tasks("job-1") == [worked_on, *tasks[1:]]
-
-
-def test_job_stays_with_its_map(stores: Stores) -> None:
-    """A job pinned to one version of the map cannot be planned with another."""
-    stores.tasks.create_job("job-1", ["er_1"], PinnedMap(1, "digest", ()), _tasks(count=1))
-    with pytest.raises(UnavailableError):
-        stores.tasks.create_job("job-1", ["er_1"], PinnedMap(2, "digest", ()), _tasks(count=3))
-    assert stores.tasks.pinned_version("job-1") == 1
-    assert len(stores.tasks.tasks("job-1")) == 1
-
-
-def test_slice_counts(stores: Stores) -> None:
-    """What a slice counts on the way and at its end adds up over slices, and is no estimate."""
-    task = _one(stores)
-    for slice_id in ("a", "b"):
-        working = stores.tasks.begin_slice(_get(stores), slice_id)
-        assert _get(stores) == working
-        stores.tasks.add_erased(working, slice_id, 5)
-        stores.tasks.end_slice(working, slice_id, count=7, status=PENDING, stalls=1, reason="throttled")
-    assert _get(stores) == replace(task, erased=14, stalls=1, reason="throttled")
-
-
-def test_dead_slice_makes_at_least(stores: Stores) -> None:
-    """A mark that a slice left behind lets the next one take over, "at least" from then on for good."""
-    task = _one(stores)
-    dead = stores.tasks.begin_slice(task, "dead")
-    stores.tasks.add_erased(dead, "dead", 3)
-    taken = stores.tasks.begin_slice(_get(stores), "alive")
-    assert (taken.at_least, taken.running) == (True, "alive")
-    stores.tasks.end_slice(taken, "alive", count=1, status=PENDING, stalls=0, reason=None)
-    again = stores.tasks.begin_slice(_get(stores), "third")
-    assert (again.at_least, again.erased) == (True, 4)
-
-
-def test_overtaken_slice_counts_no_more(stores: Stores) -> None:
-    """A slice that was thought dead is told so by whatever it writes, and changes nothing."""
-    first = stores.tasks.begin_slice(_one(stores), "first")
-    stores.tasks.begin_slice(_get(stores), "second")
-    before = _get(stores)
-    writes: list[Callable[[], None]] = [
-        lambda: stores.tasks.add_erased(first, "first", 9),
-        lambda: stores.tasks.end_slice(first, "first", count=9, status=ERASED_UNVERIFIED, stalls=0, reason=None),
-    ]
-    for write in writes:
-        with pytest.raises(SliceLostError):
-            write()
-    assert _get(stores) == before
-
-
-def test_a_slice_ends_once(stores: Stores) -> None:
-    """An ended slice cannot count or end again."""
-    task = stores.tasks.begin_slice(_one(stores), "a")
-    stores.tasks.end_slice(task, "a", count=2, status=PENDING, stalls=0, reason=None)
-    writes: list[Callable[[], None]] = [
-        lambda: stores.tasks.add_erased(task, "a", 1),
-        lambda: stores.tasks.end_slice(task, "a", count=2, status=PENDING, stalls=0, reason=None),
-    ]
-    for write in writes:
-        with pytest.raises(SliceLostError):
-            write()
-    assert _get(stores).erased == 2
-
-
-@pytest.mark.parametrize("status", [ERASED_UNVERIFIED, VERIFIED, FAILED])
-def test_what_is_done_is_not_begun_again(stores: Stores, status: str) -> None:
-    """A slice that read the task while it was open, and comes when others are done with it, does not get it."""
-    still_open = _one(stores)
-    task = stores.tasks.begin_slice(still_open, "a")
-    stores.tasks.end_slice(task, "a", count=2, status=ERASED_UNVERIFIED, stalls=0, reason=None)
-    if status != ERASED_UNVERIFIED:
-        stores.tasks.set_verified(_get(stores), status=status, rounds=0, stalls=0, reason=None)
-    before = _get(stores)
-    with pytest.raises(SliceLostError):
-        stores.tasks.begin_slice(still_open, "late")
-    assert _get(stores) == before
-
-
-@pytest.mark.parametrize("left_behind", [False, True])
-def test_one_of_many_slices_begins(shared_stores: Stores, left_behind: bool) -> None:
-    """Slices that begin at the same moment on what they read: exactly one gets the task."""
-    task = _one(shared_stores)
-    if left_behind:
-        task = shared_stores.tasks.begin_slice(task, "dead")
-    results = at_once(4, lambda position: shared_stores.tasks.begin_slice(task, f"slice-{position}"))
-    winners = [result for result in results if isinstance(result, Task)]
-    assert len(winners) == 1
-    assert [type(result) for result in results if not isinstance(result, Task)] == [SliceLostError] * 3
-    assert _get(shared_stores) == winners[0]
-
-
-def test_verification_is_written_for_erased_tasks(stores: Stores) -> None:
-    """What verification found is written on a task that the eraser has done with."""
-    task = stores.tasks.begin_slice(_one(stores), "a")
-    stores.tasks.end_slice(task, "a", count=2, status=ERASED_UNVERIFIED, stalls=0, reason=None)
-    erased = _get(stores)
-    stores.tasks.set_verified(erased, status=VERIFIED, rounds=1, stalls=2, reason=None)
-    assert _get(stores) == replace(erased, status=VERIFIED, rounds=1, stalls=2)
-
-
-@pytest.mark.parametrize("case", ["pending", "running", "verified", "failed"])
-def test_verification_of_what_is_not_erased_is_lost(stores: Stores, case: str) -> None:
-    """Verification never overrules an eraser that is at work, nor an earlier verdict."""
-    task = _one(stores)
-    if case == "running":
-        stores.tasks.begin_slice(task, "b")
-    elif case != "pending":
-        begun = stores.tasks.begin_slice(task, "a")
-        stores.tasks.end_slice(begun, "a", count=0, status=ERASED_UNVERIFIED, stalls=0, reason=None)
-    read = _get(stores)
-    if case in ("verified", "failed"):
-        stores.tasks.set_verified(read, status=case, rounds=0, stalls=0, reason=None)
-    before = _get(stores)
-    with pytest.raises(SliceLostError):
-        stores.tasks.set_verified(read, status=VERIFIED, rounds=0, stalls=0, reason=None)
-    assert _get(stores) == before
 
 
 # Data maps
