@@ -20,11 +20,14 @@ define build_artefact
 @"$(ERASURE_PYTHON)" "$(PROJECT)/layers/build.py" $(1) "$(ARTIFACTS_DIR)"
 endef
 
-.PHONY: build-SubjectApi build-StartJobs build-PlanJob build-EraseDynamodb build-EraseS3 build-VerifyTarget \
-	build-CloseJob build-CoreLayer build-DepsLayer requirements
+.PHONY: build-SubjectApi build-BackendApi build-StartJobs build-PlanJob build-EraseDynamodb build-EraseS3 \
+	build-VerifyTarget build-CloseJob build-RetentionSweep build-CoreLayer build-DepsLayer requirements
 
 build-SubjectApi:
 	$(call build_artefact,function subject_api)
+
+build-BackendApi:
+	$(call build_artefact,function backend_api)
 
 build-StartJobs:
 	$(call build_artefact,function start_jobs)
@@ -43,6 +46,9 @@ build-VerifyTarget:
 
 build-CloseJob:
 	$(call build_artefact,function close_job)
+
+build-RetentionSweep:
+	$(call build_artefact,function retention_sweep)
 
 build-CoreLayer:
 	$(call build_artefact,core)

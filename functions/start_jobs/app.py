@@ -1,6 +1,6 @@
-"""Starts one job per message of the interactive lane.
+"""Starts jobs: one for each message of the interactive lane, and one for up to 1,000 requests of the batch lane.
 
-In: an SQS batch; each body is ``{"request_id", "attempt"}``.
+In: an SQS batch; each body is ``{"request_ids", "attempt"}``.
 Out: a partial batch response, ``{"batchItemFailures": [{"itemIdentifier"}]}``.
 """
 

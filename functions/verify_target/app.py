@@ -3,6 +3,9 @@
 In: a unit, ``{"job_id", "unit", "eraser", "passes_left"}``.
 Out: the unit with one pass less, ``"again"`` (whether the eraser is needed once more) and ``"wait"`` (seconds before
 that, 0: at once).
+
+In: a lookup, ``{"lookup": {"subject", "specs"}}``. Out: ``{"found": bool}``: whether these targets hold anything of the
+subject.
 """
 
 from erasure.entry.wiring import handler_for

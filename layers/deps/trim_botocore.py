@@ -38,6 +38,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "TransactWriteItems",
         "UpdateItem",
     ),
+    "lambda": ("Invoke",),
     "s3": (
         "AbortMultipartUpload",
         "CreateSession",  # botocore's own, for directory buckets

@@ -14,7 +14,8 @@ from local.stack import REGION, Stack
 pytestmark = pytest.mark.stack
 
 ACCOUNT = "000000000000"
-FUNCTIONS = ["subject_api", "start_jobs", "plan_job", "erase_dynamodb", "erase_s3", "verify_target", "close_job"]
+WORKERS = ["erase_dynamodb", "erase_s3", "verify_target"]
+OTHERS = ["subject_api", "backend_api", "start_jobs", "plan_job", "close_job", "retention_sweep"]
 WRITES = {f"dynamodb:{name}" for name in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")} | {
     f"dynamodb:PartiQL{name}" for name in ("Insert", "Update", "Delete")
 }
@@ -59,10 +60,10 @@ def allowed(stack: Stack) -> Allowed:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_eraser_may_delete_from_target_tables(allowed: Allowed, table: str) -> None:
-    """Every table of the template's list can be queried, through its indexes too, and deleted from: nothing else."""
+    """Every table of the list can be queried, through its indexes too, deleted from, and persons detached from."""
     assert allowed("erase_dynamodb", table_arn(table)) == {
-        *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query"),
-        *("dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PartiQLDelete"),
+        *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"),
+        *("dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PartiQLDelete", "dynamodb:UpdateItem"),
     }
     assert allowed("erase_dynamodb", f"{table_arn(table)}/index/by-user") == {"dynamodb:Query"}
 
@@ -108,14 +109,14 @@ def test_verifier_only_lists_buckets(allowed: Allowed) -> None:
     assert allowed("verify_target", f"arn:aws:s3:::{BUCKET}/x") == set()
 
 
-@pytest.mark.parametrize("function", ["subject_api", "start_jobs", "plan_job", "close_job"])
+@pytest.mark.parametrize("function", OTHERS)
 def test_other_functions_may_not_touch_targets(allowed: Allowed, function: str) -> None:
-    """Who accepts, starts, plans or closes cannot read or delete anybody's data."""
+    """Who accepts, starts, plans, closes or sweeps cannot read or delete anybody's data."""
     for arn in (table_arn(TABLE), f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/x"):
         assert allowed(function, arn) == set()
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*OTHERS, *WORKERS])
 def test_audit_is_append_only(allowed: Allowed, stack: Stack, function: str) -> None:
     """No function can change or remove an audit entry."""
     assert allowed(function, table_arn(stack["AUDIT_TABLE"])) <= {"dynamodb:PutItem", "dynamodb:Query"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.session import get_session
 
 from erasure.adapters.aws import Clients, client_config, error_code
 from erasure.cold_start import kept_for_good
@@ -73,6 +74,18 @@ def test_real_client_has_the_timeouts_and_retries(monkeypatch: pytest.MonkeyPatc
     # One call and four repetitions: botocore counts those.
     assert config.retries == {"mode": "standard", "total_max_attempts": 5}
     assert client_config(max_pool_connections=40).max_pool_connections == 40
+
+
+def test_a_client_may_wait_longer_and_call_once() -> None:
+    """Where repeating a call is of no use, its client makes one, and waits for it."""
+    session = get_session()
+    session.set_credentials("test", "test")
+    session.set_config_variable("region", "eu-central-1")
+    clients = Clients(session)
+    config = clients.get("lambda", read_timeout=22.0, total_max_attempts=1).meta.config
+    assert (config.read_timeout, config.retries) == (22.0, {"mode": "standard", "total_max_attempts": 1})
+    assert clients.get("lambda").meta.config is config
+    assert clients.get("sqs").meta.config.read_timeout == 10.0
 
 
 def test_error_code_of_an_odd_answer_is_empty() -> None:

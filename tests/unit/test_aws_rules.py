@@ -50,15 +50,69 @@ def test_access_logs_wait_for_the_regions_role() -> None:
     assert "${ApiLogs}" in stage["AccessLogSetting"]["DestinationArn"]["Fn::Sub"]
 
 
-def test_names_fit_with_a_stack_name_of_49_characters() -> None:
+def test_names_fit_with_a_stack_name_of_48_characters() -> None:
     """Lambda: a function's name has 64 characters at most. Step Functions: a state machine's has 80."""
     written = [resource["Properties"] for resource in source()["Resources"].values()]
     functions = [properties["FunctionName"]["Fn::Sub"] for properties in written if "FunctionName" in properties]
-    assert len(functions) == 7
-    stack = "s" * 49
+    assert len(functions) == 9
+    stack = "s" * 48
     assert max(len(name.replace("${AWS::StackName}", stack)) for name in functions) == 64
     machine = source()["Resources"]["ErasureJob"]["Properties"]["Name"]["Fn::Sub"]
     assert len(machine.replace("${AWS::StackName}", stack)) <= 80
+
+
+def test_a_mapping_of_more_than_ten_messages_has_a_window() -> None:
+    """Lambda: "when you set BatchSize to a value greater than 10, you must set MaximumBatchingWindowInSeconds to at
+    least 1" (CreateEventSourceMapping)."""
+    for window in ("0", "1", "300"):
+        for mapping in of_type(resources({"BatchWindowSeconds": window}), "AWS::Lambda::EventSourceMapping").values():
+            assert mapping["BatchSize"] <= 10 or int(mapping["MaximumBatchingWindowInSeconds"]) >= 1
+
+
+def test_a_rate_of_one_is_singular() -> None:
+    """EventBridge: "if the value is equal to 1, the unit must be singular", else plural (rate expressions)."""
+    for minutes in range(1, source()["Parameters"]["SweepMinutes"]["MaxValue"] + 1):
+        (rule,) = of_type(resources({"SweepMinutes": str(minutes)}), "AWS::Events::Rule").values()
+        assert rule["ScheduleExpression"] == f"rate({minutes} minute{'s' if minutes > 1 else ''})"
+
+
+def test_an_index_is_keyed_by_attributes_that_are_defined() -> None:
+    """DynamoDB: AttributeDefinitions names exactly the attributes that keys of the table or an index consist of."""
+    for table in of_type(AWS, "AWS::DynamoDB::Table").values():
+        schemas = [table["KeySchema"], *(index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", []))]
+        keys = {key["AttributeName"] for schema in schemas for key in schema}
+        assert {definition["AttributeName"] for definition in table["AttributeDefinitions"]} == keys
+
+
+def test_an_api_has_at_most_300_resources() -> None:
+    """API Gateway: 300 resources for each API; every segment of a path is one."""
+    (api,) = of_type(AWS, "AWS::ApiGateway::RestApi").values()
+    parts = [path.strip("/").split("/") for path in api["Body"]["paths"]]
+    assert len({tuple(segments[:end]) for segments in parts for end in range(1, len(segments) + 1)}) <= 300
+
+
+@pytest.mark.parametrize("function", ["SubjectApi", "BackendApi"])
+def test_a_functions_policy_has_room_for_its_routes(function: str) -> None:
+    """Lambda: 20 KB for a function's resource-based policy, to which each route of SAM's adds a statement."""
+    stack = "s" * 48
+    permissions = [
+        (name, permission)
+        for name, permission in of_type(AWS, "AWS::Lambda::Permission").items()
+        if permission["FunctionName"].rpartition(":")[2] == function
+    ]
+    assert permissions
+    statements = [
+        {
+            "Sid": f"{stack}-{name}-ABCDEFGHIJKL",
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": f"arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:{stack}-subject-api",
+            "Condition": {"ArnLike": {"AWS:SourceArn": permission["SourceArn"].replace("Api/", "a1b2c3d4e5/")}},
+        }
+        for name, permission in permissions
+    ]
+    assert len(json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": statements})) <= 20 * 1024
 
 
 # --- the state machine -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from botocore.compat import HAS_CRT
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
+from botocore.response import StreamingBody
 from botocore.session import Session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -59,6 +60,7 @@ CALLS: dict[str, dict[str, dict[str, Any]]] = {
         "TransactWriteItems": {"TransactItems": [{"Put": {"TableName": "t", "Item": KEY}}], "ClientRequestToken": "x"},
         "UpdateItem": {"TableName": "t", "Key": KEY, "UpdateExpression": "SET a = :a"},
     },
+    "lambda": {"Invoke": {"FunctionName": "a-function", "Payload": b'{"unit": "s3-00"}'}},
     "s3": {
         "AbortMultipartUpload": {**BUCKET, "Key": "a/b c\u00e9", "UploadId": "u+/="},
         "CreateSession": {"Bucket": "a-bucket--use1-az4--x-s3"},
@@ -87,6 +89,7 @@ ANSWERS: list[tuple[str, str, bytes]] = [
     ("dynamodb", "BatchWriteItem", b'{"UnprocessedItems": {"t": [{"DeleteRequest": {"Key": {"pk": {"S": "A"}}}}]}}'),
     ("dynamodb", "BatchExecuteStatement", b'{"Responses": [{"Error": {"Code": "ThrottlingError", "Message": "m"}}]}'),
     ("dynamodb", "DescribeTable", b'{"Table": {"TableName": "t", "KeySchema": [{"AttributeName": "pk"}]}}'),
+    ("lambda", "Invoke", b'{"found": true}'),
     ("s3", "ListObjectVersions", LISTING),
     ("s3", "DeleteObjects", DELETED),
     ("secretsmanager", "GetSecretValue", b'{"SecretString": "s", "CreatedDate": 1.5e9}'),
@@ -190,6 +193,8 @@ def send(
     client.meta.events.register_first("before-send", stub, unique_id="stub")
     try:
         outcome = getattr(client, xform_name(operation))(**parameters)
+        if isinstance(outcome.get("Payload"), StreamingBody):
+            outcome["Payload"] = outcome["Payload"].read()
     except ClientError as error:
         outcome = (type(error).__name__, error.response)
     except BotoCoreError as error:
@@ -290,7 +295,7 @@ def test_errors_are_read_the_same(full: Session, trimmed: Session, service: str)
 
 
 def error_body(protocol: str, code: str) -> bytes:
-    if protocol == "json":
+    if "json" in protocol:
         reasons = [{"Code": "ConditionalCheckFailed", "Item": KEY}]
         return json.dumps({"__type": f"prefix#{code}", "message": "m", "CancellationReasons": reasons}).encode()
     error = f"<Error><Code>{code}</Code><Message>m</Message></Error>"

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,9 +51,9 @@ def taken_as_it_is(compiled: Path) -> bool:
     return head[:4] == importlib.util.MAGIC_NUMBER and int.from_bytes(head[4:], "little") == UNCHECKED_HASH
 
 
-def test_seven_functions_are_built() -> None:
+def test_nine_functions_are_built() -> None:
     """The list that the tests below go through is the whole one."""
-    assert len(FUNCTIONS) == 7
+    assert len(FUNCTIONS) == 9
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -70,6 +71,17 @@ def test_core_layer_has_bytecode(tmp_path: Path) -> None:
     package = ROOT / "layers" / "core" / "python"
     assert shipped == {path.relative_to(package) for path in (package / "erasure").rglob("*.py")}
     assert without_bytecode(tmp_path) == []
+
+
+def test_deps_layer_keeps_the_page_of_the_api(tmp_path: Path) -> None:
+    """What `/docs` is made of is not among what the build removes from the dependencies."""
+    import aws_lambda_powertools
+
+    package = tmp_path / "aws_lambda_powertools"
+    shutil.copytree(Path(aws_lambda_powertools.__file__).parent, package)
+    build.remove_unused(tmp_path)
+    page = package / "event_handler" / "openapi" / "swagger_ui"
+    assert {"swagger-ui-bundle.min.js", "swagger-ui.min.css"} <= {path.name for path in page.iterdir()}
 
 
 def test_stale_bytecode_is_not_shipped(tmp_path: Path) -> None:

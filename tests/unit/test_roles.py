@@ -83,8 +83,8 @@ def test_only_telemetry_has_no_resource() -> None:
 
 
 def test_each_function_has_its_own_role() -> None:
-    """Seven functions, seven roles, none shared."""
-    assert len(FUNCTION_ROLES) == len(set(FUNCTION_ROLES)) == 7
+    """Nine functions, nine roles, none shared."""
+    assert len(FUNCTION_ROLES) == len(set(FUNCTION_ROLES)) == 9
 
 
 @pytest.mark.parametrize("name", FUNCTION_ROLES)
@@ -181,33 +181,117 @@ def test_erasers_cannot_read_registry_or_audit(name: str) -> None:
     assert allowed(name, REGISTRY) == allowed(name, AUDIT) == allowed(name, OURS[0]) == set()
 
 
+def leading_keys(name: str, table: str) -> dict[str, set[str] | None]:
+    """What the role may do on the table, and with which partition keys; ``None``: with any."""
+    found: dict[str, set[str] | None] = {}
+    for statement in statements(ROLES[name]):
+        if table in statement["Resource"]:
+            condition = statement.get("Condition")
+            keys = set(condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]) if condition else None
+            for action in statement["Action"]:
+                assert action not in found, f"{action} is allowed twice"
+                found[action.removeprefix("dynamodb:")] = keys
+    return found
+
+
 @pytest.mark.parametrize("name", ROLES)
-def test_service_records_are_never_deleted(name: str) -> None:
-    """No role may delete an item of the service's own tables; expiry does that."""
-    for table in OURS:
-        assert not {"dynamodb:DeleteItem", "dynamodb:PartiQLDelete"} & allowed(name, table)
+def test_service_records_are_not_deleted(name: str) -> None:
+    """Of the service's own tables, requests, jobs, keys and the data map are never deleted: only what says that a
+    request waits, what stands of a subject, and a key given up; a batch, which can delete too, is for tasks only."""
+    found = {
+        (action, table.rpartition("/")[2], key)
+        for table in OURS
+        for action, keys in leading_keys(name, table).items()
+        if action in {"DeleteItem", "PartiQLDelete", "BatchWriteItem"}
+        for key in keys or {"*"}
+    }
+    tasks = ("BatchWriteItem", "Requests", "JOB#*")
+    waiting = ("DeleteItem", "Requests", "WAITING#*")
+    assert found == {
+        "PlanJobRole": {tasks},
+        "BackendApiRole": {
+            *(tasks, waiting),
+            *(("DeleteItem", "Registry", key) for key in ("SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*")),
+        },
+        "RetentionSweepRole": {waiting},
+    }.get(name, set())
 
 
 def test_api_writes_only_idempotency_records() -> None:
     """Of the registry, the API function can write idempotency records only, and read those and the data map."""
-    keys = {
-        action: set(statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
-        for statement in statements(ROLES["SubjectApiRole"])
-        if REGISTRY in statement["Resource"]
-        for action in statement["Action"]
+    assert leading_keys("SubjectApiRole", REGISTRY) == {
+        "PutItem": {"IDEMPOTENCY#*"},
+        "GetItem": {"IDEMPOTENCY#*", "DATA_MAP"},
     }
-    assert keys == {"dynamodb:PutItem": {"IDEMPOTENCY#*"}, "dynamodb:GetItem": {"IDEMPOTENCY#*", "DATA_MAP"}}
+
+
+def test_backend_api_reaches_the_registry_by_kind_of_record() -> None:
+    """Every kind of the registry's records is named; calls are only counted, keys are never deleted."""
+    assert leading_keys("BackendApiRole", REGISTRY) == {
+        "GetItem": {"KEY#*", "SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*", "DATA_MAP"},
+        "BatchGetItem": {"KEY#*", "SUBJECT#*"},
+        "Query": {"KEYS#*", "SUBJECT#*", "SUPPRESSION#*"},
+        "PutItem": {"KEY#*", "KEYS#*", "SUBJECT#*", "IDEMPOTENCY#*", "DATA_MAP"},
+        "UpdateItem": {"KEY#*", "CALLS#*", "SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*"},
+        "DeleteItem": {"SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*"},
+    }
+
+
+def test_the_sweep_reaches_what_waits_and_nothing_else() -> None:
+    """It reads who waits, takes them off the list and writes tombstones."""
+    assert leading_keys("RetentionSweepRole", OURS[1]) == {
+        **{action: {"REQUEST#*"} for action in ("BatchGetItem", "ConditionCheckItem")},
+        **{action: {"WAITING#*"} for action in ("Query", "DeleteItem")},
+    }
+    assert leading_keys("RetentionSweepRole", REGISTRY) == {"UpdateItem": {"SUBJECT#*"}}
+
+
+def test_a_pattern_of_keys_names_one_kind() -> None:
+    """No pattern covers the records of another kind: what stands before the star ends the kind's name."""
+    patterns = set()
+    for name in ROLES:
+        for table in (*OURS, AUDIT):
+            for keys in leading_keys(name, table).values():
+                patterns |= keys or set()
+    assert all(pattern == "DATA_MAP" or pattern.endswith("#*") for pattern in patterns)
+    assert not [(one, other) for one in patterns for other in patterns - {one} if fnmatchcase(other, one)]
 
 
 def test_state_machine_calls_only_its_functions() -> None:
     """The workflow may invoke the five functions of a job, not the API and not itself."""
-    invoked = {
+    assert invoked_by("ErasureJobRole") == {"PlanJob", "EraseDynamodb", "EraseS3", "VerifyTarget", "CloseJob"}
+
+
+def invoked_by(name: str) -> set[str]:
+    return {
         resource.rpartition(":")[2]
-        for statement in statements(ROLES["ErasureJobRole"])
+        for statement in statements(ROLES[name])
         if "lambda:InvokeFunction" in statement["Action"]
         for resource in statement["Resource"]
     }
-    assert invoked == {"PlanJob", "EraseDynamodb", "EraseS3", "VerifyTarget", "CloseJob"}
+
+
+@pytest.mark.parametrize("name", FUNCTION_ROLES)
+def test_only_the_backends_api_calls_workers(name: str) -> None:
+    """What must be gone before a call returns, erasers erase and the verifier sees gone; no other role calls them."""
+    workers = {"EraseDynamodb", "EraseS3", "VerifyTarget"}
+    assert invoked_by(name) == (workers if name == "BackendApiRole" else set())
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_queues_are_written_by_who_accepts(name: str) -> None:
+    """The subject's API writes to the interactive lane, the backends' to both, the sweep to the batch lane."""
+    queues = {
+        resource.rpartition(":")[2]
+        for statement in statements(ROLES[name])
+        if "sqs:SendMessage" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert queues == {
+        "SubjectApiRole": {"InteractiveQueue"},
+        "BackendApiRole": {"InteractiveQueue", "BatchQueue"},
+        "RetentionSweepRole": {"BatchQueue"},
+    }.get(name, set())
 
 
 def test_only_start_jobs_starts() -> None:
@@ -222,12 +306,12 @@ def test_only_start_jobs_starts() -> None:
     assert may_start == {("StartJobsRole", "arn:aws:states:eu-west-1:123456789012:stateMachine:ErasureJob")}
 
 
-def test_only_the_api_reads_the_digest_key() -> None:
-    """The HMAC key of the subject digests is readable by the API function alone."""
+def test_only_the_apis_read_the_digest_key() -> None:
+    """The HMAC key of the subject digests is readable by the two API functions alone."""
     readers = {
         name
         for name, role in ROLES.items()
         for statement in statements(role)
         if "secretsmanager:GetSecretValue" in statement["Action"]
     }
-    assert readers == {"SubjectApiRole"}
+    assert readers == {"SubjectApiRole", "BackendApiRole"}

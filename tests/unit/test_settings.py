@@ -10,9 +10,11 @@ import pytest
 
 from erasure.entry import settings
 from erasure.entry.settings import (
+    BackendApiSettings,
     CloseJobSettings,
     EraserSettings,
     PlanJobSettings,
+    RetentionSweepSettings,
     SettingsError,
     StartJobsSettings,
     SubjectApiSettings,
@@ -31,9 +33,21 @@ SUBJECT_API = {
     "OIDC_ISSUER": "https://issuer.example",
     "OIDC_AUDIENCE": "erasure",
 }
+BACKEND_API = {
+    "REQUESTS_TABLE": "requests",
+    "REGISTRY_TABLE": "registry",
+    "AUDIT_TABLE": "audit",
+    "BATCH_QUEUE_URL": "https://queue.example/batch",
+    "INTERACTIVE_QUEUE_URL": "https://queue.example/interactive",
+    "DIGEST_KEY_SECRET_ARN": "arn:secret",
+    "ERASE_DYNAMODB_FUNCTION": "erase-dynamodb",
+    "ERASE_S3_FUNCTION": "erase-s3",
+    "VERIFY_TARGET_FUNCTION": "verify-target",
+}
 REQUIRED: dict[Any, dict[str, str]] = {
     SubjectApiSettings: SUBJECT_API,
-    StartJobsSettings: {"STATE_MACHINE_ARN": "arn:machine"},
+    BackendApiSettings: BACKEND_API,
+    StartJobsSettings: {"STATE_MACHINE_ARN": "arn:machine", "BATCH_QUEUE_ARN": "arn:queue"},
     PlanJobSettings: {
         "REQUESTS_TABLE": "requests",
         "REGISTRY_TABLE": "registry",
@@ -44,6 +58,12 @@ REQUIRED: dict[Any, dict[str, str]] = {
     EraserSettings: {"REQUESTS_TABLE": "requests"},
     VerifyTargetSettings: {"REQUESTS_TABLE": "requests"},
     CloseJobSettings: {"REQUESTS_TABLE": "requests", "AUDIT_TABLE": "audit"},
+    RetentionSweepSettings: {
+        "REQUESTS_TABLE": "requests",
+        "REGISTRY_TABLE": "registry",
+        "AUDIT_TABLE": "audit",
+        "BATCH_QUEUE_URL": "https://queue.example/batch",
+    },
 }
 
 
@@ -55,6 +75,8 @@ def test_the_documented_defaults_hold() -> None:
     assert (loaded.oidc.user_claim, loaded.oidc.tenant_claim) == ("sub", "tenant_id")
     assert loaded.oidc.algorithms == ("RS256", "ES256")
     assert loaded.oidc.jwks_uri is None
+    backend = BackendApiSettings.load(BACKEND_API)
+    assert (backend.key_mode, backend.calls_per_minute, backend.sla_hours, backend.purge_days) == ("live", 600, 72, 90)
     assert EraserSettings.load({"REQUESTS_TABLE": "r"}).slice_margin_seconds == 15
     assert VerifyTargetSettings.load({"REQUESTS_TABLE": "r"}).max_verify_rounds == 3
 
@@ -87,6 +109,24 @@ def test_every_variable_is_taken() -> None:
     )
     assert (loaded.delete_id_seconds, loaded.confirm_wait_seconds) == (10, 0)
     assert (loaded.sla_hours, loaded.purge_days) == (24, 30)
+
+
+def test_every_variable_of_the_backends_api_is_taken() -> None:
+    """Also those that have a default."""
+    given = {"KEY_MODE": "test", "CALLS_PER_MINUTE": "60", "SLA_HOURS": "24", "PURGE_DAYS": "30"}
+    loaded = BackendApiSettings.load({**BACKEND_API, **given})
+    assert loaded == (*BACKEND_API.values(), "test", 60, 24, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KEY_MODE", "both"), ("KEY_MODE", "LIVE"), ("CALLS_PER_MINUTE", "0"), ("CALLS_PER_MINUTE", "x")],
+)
+def test_a_bad_value_of_the_backends_api_is_refused(name: str, value: str) -> None:
+    """A stack takes the keys of one mode, and no key may have no calls at all."""
+    with pytest.raises(SettingsError) as caught:
+        BackendApiSettings.load({**BACKEND_API, name: value})
+    assert [problem[0] for problem in caught.value.problems] == [name]
 
 
 @pytest.mark.parametrize("kind", REQUIRED)
@@ -135,6 +175,7 @@ def test_an_empty_variable_is_not_set(value: str) -> None:
 
 def test_the_process_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at import: what is set now counts."""
+    monkeypatch.setenv("BATCH_QUEUE_ARN", "arn:queue")
     monkeypatch.setenv("STATE_MACHINE_ARN", "arn:first")
     assert StartJobsSettings.load().state_machine_arn == "arn:first"
     monkeypatch.setenv("STATE_MACHINE_ARN", "arn:second")

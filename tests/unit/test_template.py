@@ -56,7 +56,7 @@ def test_every_built_resource_has_its_make_target() -> None:
         for name, resource in source()["Resources"].items()
         if resource["Type"] in {"AWS::Serverless::Function", "AWS::Serverless::LayerVersion"}
     }
-    assert len(built) == 9
+    assert len(built) == 11
     for name, metadata in built.items():
         # No WorkingDirectory: SAM hands that on to its build containers as it stands on this machine.
         assert {key: metadata[key] for key in metadata if key != "BuildArchitecture"} == {
@@ -64,6 +64,33 @@ def test_every_built_resource_has_its_make_target() -> None:
             "ContextPath": ".",
         }
         assert f"\nbuild-{name}:\n" in build
+
+
+JUNE = "/api/platform/data_management"
+BACKEND_ROUTES = {
+    "/v1/users/{user_id}": "GET DELETE",
+    "/v1/users/{user_id}/disable": "POST",
+    "/v1/users/{user_id}/enable": "POST",
+    "/v1/users/bulk-delete": "POST",
+    "/v2/users/data/delete": "POST",
+    "/v2/users/data/delete/status": "POST",
+    f"{JUNE}/user_deletion_request": "POST",
+    f"{JUNE}/user_deletion_requests": "GET",
+    f"{JUNE}/group_deletion_request": "POST",
+    f"{JUNE}/group_deletion_requests": "GET",
+    "/v1/erasure-requests": "POST GET",
+    "/v1/erasure-requests/{request_id}": "GET",
+    "/v1/erasure-requests/{request_id}/cancel": "POST",
+    "/v1/erasure-requests/{request_id}/retry": "POST",
+    "/v1/erasure-requests/{request_id}/audit": "GET",
+    "/v1/suppressions": "GET",
+    "/v1/suppressions/{subject_id}": "GET DELETE",
+    "/v1/data-map": "GET PUT",
+    "/v1/api-keys": "POST GET",
+    "/v1/api-keys/{key_id}": "DELETE",
+    "/openapi.json": "GET",
+    "/docs": "GET",
+}
 
 
 def test_routes_are_the_documented_ones() -> None:
@@ -75,7 +102,17 @@ def test_routes_are_the_documented_ones() -> None:
         ("GET", "/users/current/erasure-requests/{request_id}"),
     }
     expected = {*own, *((method, f"/api/v1{path}") for method, path in own), ("GET", "/rpc/meta"), ("GET", "/health")}
+    expected |= {(method, path) for path, methods in BACKEND_ROUTES.items() for method in methods.split()}
     assert {(method.upper(), path) for path, item in api["Body"]["paths"].items() for method in item} == expected
+
+
+def test_each_route_leads_to_its_function() -> None:
+    """Routes of backends, and what describes the API, go to backend_api; those of subjects to subject_api."""
+    (api,) = of_type(AWS, "AWS::ApiGateway::RestApi").values()
+    for path, item in api["Body"]["paths"].items():
+        wanted = "BackendApi" if path in BACKEND_ROUTES else "SubjectApi"
+        for method in item.values():
+            assert f":function:{wanted}/" in method["x-amazon-apigateway-integration"]["uri"]
 
 
 @pytest.mark.parametrize("place", ["aws", "local"])
@@ -174,16 +211,21 @@ def test_only_short_lived_items_expire() -> None:
         assert tables[name]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-def test_requests_indexes_hold_keys_only() -> None:
-    """The three indexes are there and copy nothing but keys: the subject's id stands in one place."""
+def test_requests_indexes_hold_no_subject() -> None:
+    """The three indexes are there and copy nothing that names anybody: the subject's id stands in one place."""
     indexes = of_type(AWS, "AWS::DynamoDB::Table")["Requests"]["GlobalSecondaryIndexes"]
     found = {i["IndexName"]: [key["AttributeName"] for key in i["KeySchema"]] for i in indexes}
     assert found == {
-        "by-tenant-state": ["tenant_state", "requested_at"],
+        "by-tenant-state": ["tenant_state", "pk"],
         "open-by-due": ["open_shard", "due_at"],
-        "by-subject": ["subject_digest", "requested_at"],
+        "by-subject": ["subject_digest", "pk"],
     }
-    assert {i["Projection"]["ProjectionType"] for i in indexes} == {"KEYS_ONLY"}
+    listed = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["family", "subject_type"]}
+    assert {i["IndexName"]: i["Projection"] for i in indexes} == {
+        "by-tenant-state": listed,
+        "open-by-due": {"ProjectionType": "KEYS_ONLY"},
+        "by-subject": listed,
+    }
 
 
 def test_control_bucket_is_closed() -> None:
@@ -204,11 +246,16 @@ def assert_denies_plain_http(found: list[dict[str, Any]]) -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_lane_delivers_at_least_once_and_keeps_what_fails() -> None:
-    """The queue waits six timeouts before it redelivers, gives up after five, and keeps dead letters 14 days."""
+def test_lanes_deliver_at_least_once_and_keep_what_fails() -> None:
+    """A queue waits six timeouts (and its window) before it redelivers, gives up after five, and keeps dead letters."""
     queues = of_type(AWS, "AWS::SQS::Queue")
-    assert queues["InteractiveQueue"]["VisibilityTimeout"] >= 6 * FUNCTIONS["StartJobs"]["Timeout"]
-    assert queues["InteractiveQueue"]["RedrivePolicy"]["maxReceiveCount"] == 5
+    hidden = 6 * FUNCTIONS["StartJobs"]["Timeout"]
+    longest_window = source()["Parameters"]["BatchWindowSeconds"]["MaxValue"]
+    assert queues["InteractiveQueue"]["VisibilityTimeout"] >= hidden
+    assert queues["BatchQueue"]["VisibilityTimeout"] >= hidden + longest_window
+    dead_letters = "arn:aws:sqs:eu-west-1:123456789012:DeadLetterQueue"
+    for name in ("InteractiveQueue", "BatchQueue"):
+        assert queues[name]["RedrivePolicy"] == {"deadLetterTargetArn": dead_letters, "maxReceiveCount": 5}
     assert queues["DeadLetterQueue"]["MessageRetentionPeriod"] == 14 * 24 * 3600
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
     policies = of_type(AWS, "AWS::SQS::QueuePolicy").values()
@@ -218,16 +265,41 @@ def test_lane_delivers_at_least_once_and_keeps_what_fails() -> None:
 
 
 def test_start_jobs_reports_partial_batches() -> None:
-    """One bad message does not bring back the other nine, and nobody waits for a batch to fill."""
-    (mapping,) = of_type(AWS, "AWS::Lambda::EventSourceMapping").values()
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["BatchSize"] == 10
-    assert not mapping.get("MaximumBatchingWindowInSeconds")
+    """One bad message does not bring back the others, and on the interactive lane nobody waits for a batch to fill."""
+    found = mappings({})
+    assert set(found) == {"InteractiveQueue", "BatchQueue"}
+    assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in found.values())
+    assert found["InteractiveQueue"]["BatchSize"] == 10
+    assert not found["InteractiveQueue"].get("MaximumBatchingWindowInSeconds")
+
+
+def mappings(parameters: dict[str, str]) -> dict[str, Any]:
+    """The event source mappings of start_jobs by the queue that they read."""
+    found = of_type(resources(parameters), "AWS::Lambda::EventSourceMapping").values()
+    return {mapping["EventSourceArn"].rpartition(":")[2]: mapping for mapping in found}
+
+
+@pytest.mark.parametrize(("seconds", "size"), [("60", 1000), ("1", 1000), ("300", 1000), ("0", 10)])
+def test_batch_lane_collects_for_its_window(seconds: str, size: int) -> None:
+    """Up to 1,000 messages in the window that the parameter says; without a window, ten as they come."""
+    lane = mappings({"BatchWindowSeconds": seconds})["BatchQueue"]
+    assert (lane["BatchSize"], lane["MaximumBatchingWindowInSeconds"]) == (size, seconds)
+    assert mappings({})["BatchQueue"]["MaximumBatchingWindowInSeconds"] == 60
+
+
+@pytest.mark.parametrize(("minutes", "rate"), [("1", "rate(1 minute)"), ("5", "rate(5 minutes)")])
+def test_the_sweep_runs_by_the_clock(minutes: str, rate: str) -> None:
+    """EventBridge calls retention_sweep at the rate of the parameter."""
+    (rule,) = of_type(resources({"SweepMinutes": minutes}), "AWS::Events::Rule").values()
+    assert rule["ScheduleExpression"] == rate
+    assert [target["Arn"].rpartition(":")[2] for target in rule["Targets"]] == ["RetentionSweep"]
+    assert source()["Parameters"]["SweepMinutes"]["Default"] == 5
 
 
 def test_api_function_ends_before_the_gateway_does() -> None:
     """API Gateway waits 29 seconds, of which the function's time does not count a cold start: three are left for it."""
     assert FUNCTIONS["SubjectApi"]["Timeout"] <= 29 - 3
+    assert FUNCTIONS["BackendApi"]["Timeout"] <= 29 - 3
     assert source()["Parameters"]["ConfirmWaitSeconds"]["MaxValue"] <= FUNCTIONS["SubjectApi"]["Timeout"]
 
 
@@ -240,12 +312,14 @@ def test_environment_is_as_documented() -> None:
 
 DIRECTORIES = {
     "SubjectApi": "subject_api",
+    "BackendApi": "backend_api",
     "StartJobs": "start_jobs",
     "PlanJob": "plan_job",
     "EraseDynamodb": "erase_dynamodb",
     "EraseS3": "erase_s3",
     "VerifyTarget": "verify_target",
     "CloseJob": "close_job",
+    "RetentionSweep": "retention_sweep",
 }
 
 
@@ -290,6 +364,13 @@ def test_everything_that_can_fail_has_an_alarm() -> None:
     }
     errors = [alarm for alarm in alarms.values() if alarm["MetricName"] == "Errors"]
     assert {dimension["Value"] for alarm in errors for dimension in alarm["Dimensions"]} == set(FUNCTIONS)
+    queues = {
+        dimension["Value"]
+        for alarm in alarms.values()
+        if alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+        for dimension in alarm["Dimensions"]
+    }
+    assert queues == {"InteractiveQueue.QueueName", "BatchQueue.QueueName"}
     assert all(alarm["AlarmActions"] == ["arn:aws:sns:eu-west-1:123456789012:ops"] for alarm in alarms.values())
     assert not any("AlarmActions" in alarm for alarm in of_type(AWS, "AWS::CloudWatch::Alarm").values())
 
@@ -318,7 +399,7 @@ def test_nothing_local_reaches_aws() -> None:
     }
     assert set(AWS) - set(LOCAL) == {
         *("ApiGatewayAccount", "ApiGatewayRole"),
-        *("ControlBucketPolicy", "InteractiveQueuePolicy", "DeadLetterQueuePolicy"),
+        *("ControlBucketPolicy", "InteractiveQueuePolicy", "BatchQueuePolicy", "DeadLetterQueuePolicy"),
     }
 
 

@@ -36,6 +36,7 @@ _ARNS = {
     "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
     "AWS::IAM::ManagedPolicy": "arn:aws:iam::123456789012:policy/{}",
     "AWS::StepFunctions::StateMachine": "arn:aws:states:eu-west-1:123456789012:stateMachine:{}",
+    "AWS::Events::Rule": "arn:aws:events:eu-west-1:123456789012:rule/{}",
 }
 _REF_IS_ARN = {"AWS::SecretsManager::Secret", "AWS::StepFunctions::StateMachine", "AWS::IAM::ManagedPolicy"}
 _DROPPED = object()
@@ -134,7 +135,7 @@ class _Evaluation:
             return self.condition(argument)
         if name == "Fn::Equals":
             left, right = self.of(argument)
-            return bool(left == right)
+            return str(left) == str(right)  # to CloudFormation a number is text
         decided = [self._decide(item) for item in argument]
         return {"Fn::And": all(decided), "Fn::Or": any(decided), "Fn::Not": not decided[0]}[name]
 

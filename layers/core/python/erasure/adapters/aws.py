@@ -13,12 +13,14 @@ with kept_for_good():
     from botocore.session import Session, get_session
 
 
-def client_config(*, max_pool_connections: int = 16, read_timeout: float = 10.0) -> Config:
+def client_config(
+    *, max_pool_connections: int = 16, read_timeout: float = 10.0, total_max_attempts: int = 5
+) -> Config:
     """Short timeouts and a few quick retries: a slice that waits for a dead connection erases nothing."""
     return Config(
         connect_timeout=3.0,
         read_timeout=read_timeout,
-        retries={"mode": "standard", "max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": total_max_attempts},
         max_pool_connections=max_pool_connections,
         tcp_keepalive=True,
     )
@@ -43,14 +45,15 @@ class Clients:
                 self._session = get_session()
             return self._session
 
-    def get(self, service: str) -> Any:
+    def get(self, service: str, **options: Any) -> Any:
+        """``options``: of :func:`client_config`; those of the first call count."""
         client = self._clients.get(service)
-        return self._make(service) if client is None else client
+        return self._make(service, options) if client is None else client
 
-    def _make(self, service: str) -> Any:
+    def _make(self, service: str, options: dict[str, Any]) -> Any:
         with self._making:
             if service not in self._clients:
-                self._clients[service] = self.session.create_client(service, config=client_config())
+                self._clients[service] = self.session.create_client(service, config=client_config(**options))
             return self._clients[service]
 
 

@@ -52,6 +52,13 @@ class _Reader:
         self._problems.append((name, f"must be a whole number from {least} to {most}"))
         return default
 
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """One of ``allowed``; the first when not set."""
+        chosen = self.text(name, allowed[0])
+        if chosen not in allowed:
+            self._problems.append((name, f"must be {' or '.join(allowed)}"))
+        return chosen
+
     def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
         """A comma-separated list; all of ``allowed`` when not set."""
         chosen = tuple(dict.fromkeys(word.strip() for word in self.text(name, ",".join(allowed)).split(",")))
@@ -118,14 +125,63 @@ class SubjectApiSettings(NamedTuple):
         return settings
 
 
+class BackendApiSettings(NamedTuple):
+    """``key_mode``: which API keys are taken, ``live`` or ``test``. ``calls_per_minute``: of keys without a limit of
+    their own. The functions are those that are called where a caller waits for what they do."""
+
+    requests_table: str
+    registry_table: str
+    audit_table: str
+    batch_queue_url: str
+    interactive_queue_url: str
+    digest_key_secret_arn: str
+    erase_dynamodb_function: str
+    erase_s3_function: str
+    verify_target_function: str
+    key_mode: str
+    calls_per_minute: int
+    sla_hours: int
+    purge_days: int
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> BackendApiSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        # Here, because the other functions have no use for keys.
+        from erasure.domain.api_key import MODES
+
+        reader = _Reader(environment)
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
+            audit_table=reader.text("AUDIT_TABLE"),
+            batch_queue_url=reader.text("BATCH_QUEUE_URL"),
+            interactive_queue_url=reader.text("INTERACTIVE_QUEUE_URL"),
+            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN"),
+            erase_dynamodb_function=reader.text("ERASE_DYNAMODB_FUNCTION"),
+            erase_s3_function=reader.text("ERASE_S3_FUNCTION"),
+            verify_target_function=reader.text("VERIFY_TARGET_FUNCTION"),
+            key_mode=reader.choice("KEY_MODE", MODES),
+            calls_per_minute=reader.integer("CALLS_PER_MINUTE", 600, 1, 100_000),
+            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
+            purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+        )
+        reader.finish()
+        return settings
+
+
 class StartJobsSettings(NamedTuple):
+    """``batch_queue_arn``: whose messages are packed together; those of any other queue get a job each."""
+
     state_machine_arn: str
+    batch_queue_arn: str
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> StartJobsSettings:
         """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
         reader = _Reader(environment)
-        settings = cls(state_machine_arn=reader.text("STATE_MACHINE_ARN"))
+        settings = cls(
+            state_machine_arn=reader.text("STATE_MACHINE_ARN"), batch_queue_arn=reader.text("BATCH_QUEUE_ARN")
+        )
         reader.finish()
         return settings
 
@@ -201,5 +257,25 @@ class CloseJobSettings(NamedTuple):
         """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
         reader = _Reader(environment)
         settings = cls(requests_table=reader.text("REQUESTS_TABLE"), audit_table=reader.text("AUDIT_TABLE"))
+        reader.finish()
+        return settings
+
+
+class RetentionSweepSettings(NamedTuple):
+    requests_table: str
+    registry_table: str
+    audit_table: str
+    batch_queue_url: str
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> RetentionSweepSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
+            audit_table=reader.text("AUDIT_TABLE"),
+            batch_queue_url=reader.text("BATCH_QUEUE_URL"),
+        )
         reader.finish()
         return settings

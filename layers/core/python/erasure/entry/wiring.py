@@ -90,13 +90,20 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
     return make_subject_api(service, verifier, settings, Logger())
 
 
+def build_backend_api(environment: Environment, clients: Clients) -> Handler:
+    # Several times what the others need: only this function loads it.
+    from erasure.entry.backend_wiring import build
+
+    return build(env.BackendApiSettings.load(environment), clients)
+
+
 def build_start_jobs(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.messaging import StepFunctionsWorkflow
     from erasure.entry.workers import make_start_jobs
 
     settings = env.StartJobsSettings.load(environment)
     workflow = StepFunctionsWorkflow(_getter(clients, "stepfunctions"), settings.state_machine_arn)
-    return make_start_jobs(workflow, Logger())
+    return make_start_jobs(workflow, settings.batch_queue_arn, Logger())
 
 
 def build_plan_job(environment: Environment, clients: Clients) -> Handler:
@@ -177,6 +184,22 @@ def build_close_job(environment: Environment, clients: Clients) -> Handler:
     )
 
 
+def build_retention_sweep(environment: Environment, clients: Clients) -> Handler:
+    from erasure.adapters.messaging import SQSJobQueue
+    from erasure.adapters.request_store import DynamoDBRequestStore
+    from erasure.entry.sweeps import make_retention_sweep
+
+    settings = env.RetentionSweepSettings.load(environment)
+    return make_retention_sweep(
+        requests=DynamoDBRequestStore(
+            _getter(clients, "dynamodb"), settings.requests_table, settings.audit_table, settings.registry_table
+        ),
+        queue=SQSJobQueue(_getter(clients, "sqs"), settings.batch_queue_url),
+        now=utc_now,
+        logger=Logger(),
+    )
+
+
 def _getter(clients: Clients, service: str) -> Callable[[], Any]:
     return lambda: clients.get(service)
 
@@ -205,10 +228,12 @@ def _make_s3_target(clients: Clients) -> Target:
 
 BUILDERS: dict[str, Callable[..., Handler]] = {
     "subject_api": build_subject_api,
+    "backend_api": build_backend_api,
     "start_jobs": build_start_jobs,
     "plan_job": build_plan_job,
     "erase_dynamodb": build_erase_dynamodb,
     "erase_s3": build_erase_s3,
     "verify_target": build_verify_target,
     "close_job": build_close_job,
+    "retention_sweep": build_retention_sweep,
 }

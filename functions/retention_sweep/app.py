@@ -1,0 +1,8 @@
+"""Sends off requests that were to wait until now.
+
+In: an EventBridge schedule's event, which is not looked at. Out: ``{"sent": n, "released": n}``, numbers of requests.
+"""
+
+from erasure.entry.wiring import handler_for
+
+handler = handler_for("retention_sweep")

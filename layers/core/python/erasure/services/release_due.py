@@ -1,0 +1,60 @@
+"""Sends off requests that were to wait until now.
+
+A request is sent first and taken off the list of those that wait then. A sweep that dies in between, or two at a time,
+send it twice: jobs claim their requests, so the second finds nothing to do. The other order could lose one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from erasure.domain.request import REQUESTED, ErasureRequest
+from erasure.ports import Clock, JobQueue, RequestStore
+from erasure.services.side_by_side import side_by_side
+from erasure.targets.protocol import Deadline
+
+ROUND = 1000
+"""Requests of one message, the most that a job takes."""
+
+PARALLEL_RELEASES = 8
+_FIRST_ATTEMPT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Numbers of requests. ``released``: taken off the list by this sweep, and not by another at the same moment."""
+
+    sent: int = 0
+    released: int = 0
+
+
+def release_due(requests: RequestStore, queue: JobQueue, now: Clock, deadline: Deadline) -> Sweep:
+    """All that are due, in rounds of up to :data:`ROUND`, until nothing new is or the time is up.
+
+    What is left then is the next sweep's. Raises what the queue or the store raises; the requests of the round that
+    were sent are released all the same, as far as the store allows.
+    """
+    sent = released = 0
+    stuck: set[str] = set()
+    while not deadline.expired():
+        # What could not be released is due still, and comes again: once is enough for one sweep, and it must not stand
+        # in the way of others.
+        due = [request_id for request_id in requests.due(now(), ROUND + len(stuck)) if request_id not in stuck][:ROUND]
+        if not due:
+            break
+        found = list(requests.get_many(due).values())
+        sent += _send(found, queue)
+        taken_off = side_by_side(lambda request: requests.release(request, now()), found, PARALLEL_RELEASES)
+        released += sum(taken_off)
+        gone = {request.request_id for request, is_gone in zip(found, taken_off, strict=True) if is_gone}
+        stuck.update(set(due) - gone)
+    return Sweep(sent, released)
+
+
+def _send(requests: Sequence[ErasureRequest], queue: JobQueue) -> int:
+    """Those that no job has taken yet: after a sweep that died, some may have been sent already."""
+    request_ids = [request.request_id for request in requests if request.state == REQUESTED]
+    if request_ids:
+        queue.send(request_ids, _FIRST_ATTEMPT)
+    return len(request_ids)
