@@ -132,8 +132,8 @@ def test_env_file_has_the_promised_names(stack: Stack) -> None:
     assert {
         *("API_URL", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
         *("STACK_NAME", "OIDC_ISSUER", "OIDC_AUDIENCE", "DELETE_IDS_TABLE", "REQUESTS_TABLE", "REGISTRY_TABLE"),
-        *("AUDIT_TABLE", "INTERACTIVE_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "CONTROL_BUCKET", "STATE_MACHINE_ARN"),
-        "DIGEST_KEY_SECRET_ARN",
+        *("AUDIT_TABLE", "INTERACTIVE_QUEUE_URL", "BATCH_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "CONTROL_BUCKET"),
+        *("STATE_MACHINE_ARN", "DIGEST_KEY_SECRET_ARN", "KEY_MODE"),
     } <= stack.variables.keys()
     assert all(stack.variables.values())
 
