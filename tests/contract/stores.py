@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -133,14 +134,35 @@ def make_fakes() -> Stores:
     )
 
 
+class OneAtATime:
+    """A client for threads on moto, which does not serve several."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        real = getattr(self._client, operation)
+
+        def call(**arguments: Any) -> Any:
+            with self._lock:
+                return real(**arguments)
+
+        return call
+
+
 def make_stores(engine: Engine, client: Any = None) -> Stores:
     """The stores on tables of their own. ``client``: one to use instead of the engine's."""
     requests_table = create_requests_table(engine)
     audit_table, registry_table = engine.create_table(("pk", "sk")), engine.create_table(("pk", "sk"))
     delete_ids_table = engine.create_table(("pk",))
 
+    used = client or engine.client
+    if engine.name == "moto":
+        used = OneAtATime(used)
+
     def get() -> Any:
-        return client or engine.client
+        return used
 
     def force_state(request_id: str, state: str) -> None:
         engine.client.update_item(

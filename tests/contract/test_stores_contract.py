@@ -227,7 +227,7 @@ def _close(stores: Stores, request: ErasureRequest, job_id: str, *, finished: bo
 def _cancel(stores: Stores, request: ErasureRequest) -> bool:
     entries = stores.audit.entries(request.request_id)
     entry = next_entry(request.request_id, entries[-1] if entries else None, "cancelled", NOW, {})
-    return stores.requests.cancel(request, entry)
+    return bool(stores.requests.cancel(request, entry))
 
 
 CHANGES: dict[str, Callable[[Stores, ErasureRequest], Any]] = {
