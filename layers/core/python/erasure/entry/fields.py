@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
 
 class ListTooLongError(InvalidInputError):
-    """A list with more entries than one call may have. It is refused whole, never cut."""
+    """A list that names more than one call may. It is refused whole, never cut."""
 
 
 def check_identifiers(value: object, field: str, most: int) -> tuple[str, ...]:
-    """The identifiers in ``value``, a list of 1 to ``most``. Raises :class:`InvalidInputError`."""
+    """The identifiers in ``value``, a list of 1 to ``most`` different ones. Raises :class:`InvalidInputError`."""
     if not isinstance(value, list):
         raise InvalidInputError(field, "must be a list of texts")
     if not value:
         raise InvalidInputError(field, "must not be empty")
-    if len(value) > most:
-        raise ListTooLongError(field, f"must not have more than {most} entries")
-    return tuple([check_identifier(entry, f"{field}[{position}]") for position, entry in enumerate(value)])
+    identifiers = tuple([check_identifier(entry, f"{field}[{position}]") for position, entry in enumerate(value)])
+    if len(set(identifiers)) > most:
+        raise ListTooLongError(field, f"must not name more than {most} different ones")
+    return identifiers
 
 
 def claim_of(call: Call, operation: str, body: object) -> IdempotencyClaim | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from erasure.domain.outcome import FINAL_OUTCOMES
@@ -17,6 +16,7 @@ from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, DataMapStore, Functions, RequestStore, TaskStore
 from erasure.services.close_job import close_job
 from erasure.services.plan_job import plan_job
+from erasure.services.side_by_side import side_by_side
 from erasure.services.start_jobs import job_id_for
 from erasure.targets.protocol import Deadline
 
@@ -66,6 +66,7 @@ class ImmediateJobs:
         units = plan_job(
             job_id,
             [request_id],
+            ATTEMPT,
             requests=self._requests,
             tasks=self._tasks,
             data_maps=self._data_maps,
@@ -74,12 +75,15 @@ class ImmediateJobs:
             categories=categories,
         )
         request = self._requests.get(request_id)
-        if request is None or request.job_id != job_id:
-            return request is not None and self._was_erased(request, categories)
-        self._work(job_id, units, deadline)
+        if request is None:
+            return False
+        is_ours = request.job_id == job_id
+        if not is_ours and self._was_erased(request, categories):
+            return True
+        side_by_side(lambda unit: self._work_on(job_id, unit, deadline), units, PARALLEL_UNITS)
         statuses = [part.status for task in self._tasks.tasks(job_id) for part in task.parts]
         if not statuses:
-            return categories is not None
+            return is_ours and categories is not None
         # What is still being worked on is left open: closing would end the counting, and a job is closed only once.
         if all(status in (VERIFIED, FAILED) for status in statuses):
             self._close(job_id, request_id, is_partial=categories is not None)
@@ -95,13 +99,6 @@ class ImmediateJobs:
             now=self._now,
             partial=is_partial,
         )
-
-    def _work(self, job_id: str, units: Sequence[Unit], deadline: Deadline) -> None:
-        if not units:
-            return
-        with ThreadPoolExecutor(min(PARALLEL_UNITS, len(units))) as pool:
-            for _ in pool.map(lambda unit: self._work_on(job_id, unit, deadline), units):
-                pass
 
     def _work_on(self, job_id: str, unit: Unit, deadline: Deadline) -> None:
         """Erase and verify in turn until the verifier wants no more or time is up. The tasks tell how far it got."""
