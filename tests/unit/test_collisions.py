@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erasure.domain.collisions import check_alone, covers_others, scope_of
+from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, scope_of
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.errors import DataMapError, InvalidInputError, TargetError
@@ -51,9 +51,7 @@ def test_user_named_like_a_folder_is_refused() -> None:
 )
 def test_maps_that_collide_for_everybody_are_refused(one: TargetSpec, other: TargetSpec) -> None:
     """A tenant called "avatars" would share its people's folders with everybody's: such a pair is not accepted."""
-    everybody = values("0t0", "0u0")
-    scope = scope_of(one)
-    assert covers_others(scope, scope.template.render(everybody), everybody, scope_of(other))
+    assert conflict(one, values("0t0", "0u0"), other) == OF_OTHERS
 
 
 def test_data_map_names_the_colliding_pair() -> None:

@@ -1,7 +1,8 @@
 """Data-map versions in the Registry table.
 
-``VERSION#000001`` holds the document as it was given and the targets made from it; ``CURRENT`` is a copy of the latest
-one's targets, so that a job reads one item. Versions are never changed: a job that has pinned one finds it.
+``VERSION#000001`` holds the document as it was given, and the targets and the families' categories made from it;
+``CURRENT`` is a copy of the latest one without its document, so that a job reads one item. Versions are never changed:
+a job that has pinned one finds it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from botocore.exceptions import ClientError
 
 from erasure.adapters.attributes import from_item, to_item
 from erasure.adapters.aws import error_code
+from erasure.domain.plan import Families
+from erasure.domain.request import FAMILY_CATEGORIES
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.times import format_time
 from erasure.errors import ConflictError, InvalidInputError
@@ -56,10 +59,17 @@ class DynamoDBDataMapStore:
             return current.version
         version = current.version + 1 if current else 1
         targets = json.dumps([json.loads(target.to_json()) for target in data_map.targets], ensure_ascii=False)
+        families = {name: None if kept is None else sorted(kept) for name, kept in data_map.families.items()}
         document = json.dumps(data_map.document, ensure_ascii=False)
         if len(targets.encode()) + len(document.encode()) > _MAX_BYTES:
             raise InvalidInputError("data map", f"must be smaller than {_MAX_BYTES // 2} bytes")
-        values = {"version": version, "digest": data_map.digest, "targets": targets, "created_at": format_time(now)}
+        values = {
+            "version": version,
+            "digest": data_map.digest,
+            "targets": targets,
+            "families": json.dumps(families),
+            "created_at": format_time(now),
+        }
         try:
             self._client().transact_write_items(
                 TransactItems=[
@@ -96,4 +106,11 @@ class DynamoDBDataMapStore:
             return None
         values = from_item(item)
         targets = tuple(TargetSpec.from_dict(target) for target in json.loads(values["targets"]))
-        return PinnedMap(values["version"], values["digest"], targets)
+        return PinnedMap(values["version"], values["digest"], targets, _families(values.get("families")))
+
+
+def _families(text: str | None) -> Families:
+    """Categories by family as a version of the map has them; the defaults for what it does not know of."""
+    kept = json.loads(text) if text else {}
+    named = {name: None if categories is None else frozenset(categories) for name, categories in kept.items()}
+    return {**FAMILY_CATEGORIES, **named}

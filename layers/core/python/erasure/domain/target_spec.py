@@ -82,7 +82,7 @@ class TargetSpec:
         return "dynamodb" if self.dynamodb is not None else "s3"
 
     def templates(self) -> tuple[Template, ...]:
-        """Every template of the target, parsed."""
+        """Every template of what the target matches, parsed."""
         if self.dynamodb is not None:
             rules = (self.dynamodb.partition, self.dynamodb.sort)
             return tuple(rule.parsed() for rule in rules if rule is not None)
@@ -93,6 +93,8 @@ class TargetSpec:
         """Raise :class:`erasure.errors.TargetError` if the target cannot be rendered safely for these values."""
         for template in self.templates():
             template.render(values)
+        if self.detach is not None:
+            parse_template(self.detach.value, self.name).render(values)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -116,6 +118,6 @@ class TargetSpec:
                 index=dynamodb["index"],
             ),
             s3=None if s3 is None else S3Rule(**s3),
-            subjects=tuple(data["subjects"]),
+            subjects=tuple(data.get("subjects", (USER,))),  # kept data maps of before there were groups have none
             detach=None if detach is None else DetachRule(**detach),
         )

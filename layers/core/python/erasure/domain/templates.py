@@ -21,8 +21,8 @@ from erasure.errors import InvalidInputError, TargetError
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
-SUBJECT_PLACEHOLDERS = frozenset({"user_id", "group_id", "organization_id"})
-"""Each names the subject. A rule that holds none of them would match everybody."""
+SUBJECT_PLACEHOLDERS = frozenset({"user_id", "group_id"})
+"""Each names a subject. A rule that holds none of them would match everybody, in an organization or in all."""
 
 
 @dataclass(frozen=True, slots=True)
