@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erasure.domain.identifiers import check_idempotency_key, check_identifier, is_request_id, new_request_id
+from erasure.domain.identifiers import (
+    check_idempotency_key,
+    check_identifier,
+    derived_request_id,
+    is_batch_id,
+    is_request_id,
+    milliseconds_of,
+    new_batch_id,
+    new_request_id,
+)
 from erasure.errors import InvalidInputError
 
 ENCODABLE = st.characters(exclude_categories=("Cc", "Cs"))
@@ -139,3 +148,35 @@ def test_request_ids_of_one_moment_differ() -> None:
 def test_what_is_no_request_id_is_not_taken_for_one(value: object) -> None:
     """Length, alphabet, range and prefix all count."""
     assert not is_request_id(value)
+
+
+@given(st.integers(min_value=0, max_value=2**48 - 1))
+def test_the_time_of_an_id_can_be_read(milliseconds: int) -> None:
+    """Request and batch ids give back the time that they were made with."""
+    for own_id in (
+        new_request_id(milliseconds),
+        new_batch_id(milliseconds),
+        derived_request_id("eb_1", 7, milliseconds),
+    ):
+        assert milliseconds_of(own_id) == milliseconds
+
+
+def test_a_batch_id_is_no_request_id() -> None:
+    """The two are told apart by their beginning."""
+    batch_id, request_id = new_batch_id(), new_request_id()
+    assert is_batch_id(batch_id)
+    assert not is_request_id(batch_id)
+    assert is_request_id(request_id)
+    assert not is_batch_id(request_id)
+    assert not is_batch_id(f"{batch_id}\n")
+    assert not is_batch_id(None)
+
+
+def test_derived_ids_are_the_same_again_and_different_from_each_other() -> None:
+    """An id follows from batch, position and time alone, and every one of the three counts."""
+    batch_id = new_batch_id()
+    ids = [derived_request_id(batch_id, position, 5) for position in range(1000)]
+    assert ids == [derived_request_id(batch_id, position, 5) for position in range(1000)]
+    others = [derived_request_id(new_batch_id(), 0, 5), derived_request_id(batch_id, 0, 6)]
+    assert len({*ids, *others}) == 1002
+    assert all(is_request_id(request_id) for request_id in ids)

@@ -55,7 +55,7 @@ def test_a_person_erases_themselves(world: World) -> None:
     issued = service.issue_delete_id(ANN)
     request_id = service.confirm(ANN, issued.delete_id)
     assert is_request_id(request_id)
-    assert world.queue.messages == [(request_id, 1)]
+    assert world.queue.messages == [((request_id,), 1)]
     record = world.requests.records[request_id]
     assert (record.subject, record.state, record.family) == (ANN, REQUESTED, "h2o")
     assert record.due_at - record.requested_at == timedelta(hours=72)
@@ -145,7 +145,7 @@ def test_same_key_same_body_same_request(world: World) -> None:
     first = service.confirm(ANN, issued, idempotency_key="k")
     assert service.confirm(ANN, issued, idempotency_key="k") == first
     assert len(world.requests.records) == 1
-    assert set(world.queue.messages) == {(first, 1)}, "a second message may only name the same job"
+    assert set(world.queue.messages) == {((first,), 1)}, "a second message may only name the same job"
 
 
 def test_same_key_other_body_is_a_conflict(world: World) -> None:
@@ -218,8 +218,8 @@ def test_a_message_that_arrived_anyway_counts(world: World) -> None:
     service = world.service()
     issued = service.issue_delete_id(ANN).delete_id
     world.queue.down = True
-    world.queue.arrives_anyway = lambda request_id: world.requests.start(
-        world.requests.records[request_id], world.clock(), 1
+    world.queue.arrives_anyway = lambda ids: world.requests.start(
+        world.requests.records[ids[0]], world.clock(), 1, "job-1", 1
     )
     request_id = service.confirm(ANN, issued)
     assert world.requests.records[request_id].state == STARTED
@@ -380,8 +380,8 @@ def test_repeating_with_the_same_key_queues_what_a_crash_left_unqueued(world: Wo
     request_id = service.confirm(ANN, issued, idempotency_key="k")
     world.queue.messages.clear()
     assert service.confirm(ANN, issued, idempotency_key="k") == request_id
-    assert world.queue.messages == [(request_id, 1)]
-    world.requests.start(world.requests.records[request_id], world.clock(), 1)
+    assert world.queue.messages == [((request_id,), 1)]
+    world.requests.start(world.requests.records[request_id], world.clock(), 1, "job-1", 1)
     world.queue.messages.clear()
     assert service.confirm(ANN, issued, idempotency_key="k") == request_id
     assert world.queue.messages == []
