@@ -222,7 +222,7 @@ def test_the_search_for_reserved_words_finds_them() -> None:
     names: set[str] = set()
     for module in ADAPTERS:
         names |= set().union(*map(bare_names, literals(ast.parse(module.read_text(encoding="utf-8")))))
-    assert names >= {"pk", "sk", "expires_at", "tenant_state", "running", "erased", "closed_jobs", "version", "reason"}
+    assert names >= {"pk", "sk", "expires_at", "tenant_state", "running", "attempt", "closed_jobs", "version", "calls"}
     for bad in (
         "SET status = :s",
         "x = :y AND ttl > :z",

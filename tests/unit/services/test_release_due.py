@@ -21,7 +21,7 @@ NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 def waiting_request(number: int, not_before: datetime = NOW) -> ErasureRequest:
     return ErasureRequest(
         request_id=f"er_{number:026d}",
-        subject=Subject("acme", "user", f"user-{number}"),
+        subject=Subject("acme", f"user-{number}"),
         subject_digest=f"{number:064d}",
         family="native",
         state=REQUESTED,
