@@ -176,8 +176,6 @@ class Sweep:
                 yield subject, page
             if self._stopped:
                 return
-        if self._waiting:
-            self._stopped = True
 
     def _read_on(self, pool: ThreadPoolExecutor, readers: int) -> None:
         while self._waiting and len(self._reading) < readers and not (self._stopped or self._deadline.expired()):
