@@ -13,9 +13,7 @@ with kept_for_good():
     from botocore.session import Session, get_session
 
 
-def client_config(
-    *, max_pool_connections: int = 16, read_timeout: float = 10.0, total_max_attempts: int = 5
-) -> Config:
+def client_config(*, max_pool_connections: int = 16, read_timeout: float = 10.0, total_max_attempts: int = 5) -> Config:
     """Short timeouts and a few quick retries: a slice that waits for a dead connection erases nothing."""
     return Config(
         connect_timeout=3.0,
