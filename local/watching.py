@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from local.stack import LocalError, Stack
 
+_STATUSES = {"p": "pending", "e": "erased", "f": "failed", "v": "verified"}
+"""By the letter in a task's parts, the one furthest behind first."""
+
+_NEW_PART: list[Any] = ["p", 0, 0, 0]
+"""Status, erased, whether that is at least so many, rounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One target of the job. ``status``: ``pending``, ``erased`` (not verified yet), ``verified`` or ``failed``.
+    """One target of the job, for all its requests together. ``running``: a slice is at work on it.
 
-    ``running``: a slice is at work on it.
+    ``status``: of the request that is furthest behind, ``pending``, ``erased`` (not verified yet), ``verified`` or
+    ``failed``. ``erased``: of all; ``rounds``: the most that one of them needed.
     """
 
     target: str
@@ -92,16 +100,26 @@ class JobWatcher:
         return states
 
     def _tasks(self, job_id: str) -> tuple[TaskView, ...]:
-        page = self._dynamodb.query(
+        pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._requests_table,
             KeyConditionExpression="pk = :job AND begins_with(sk, :task)",
             ExpressionAttributeValues={":job": {"S": f"JOB#{job_id}"}, ":task": {"S": "TASK#"}},
         )
-        tasks = ({name: _plain(value) for name, value in item.items()} for item in page["Items"])
-        return tuple(
-            TaskView(task["target"], task["status"], int(task["erased"]), int(task["rounds"]), "running" in task)
-            for task in tasks
-        )
+        return tuple(_task_view(item) for page in pages for item in page["Items"])
+
+
+def _task_view(item: Mapping[str, Any]) -> TaskView:
+    """A task's item; its ``parts`` are described in ``erasure.adapters.task_store``."""
+    # What stands at the end of a row is left out where it is as in a new part.
+    rows = [[*row[1:], *_NEW_PART[len(row) - 1 :]] for row in json.loads(item["parts"]["S"])]
+    furthest_behind = min((row[0] for row in rows), key=list(_STATUSES).index)
+    return TaskView(
+        target=item["target"]["S"],
+        status=_STATUSES[furthest_behind],
+        erased=sum(row[1] for row in rows),
+        rounds=max(row[3] for row in rows),
+        running="running" in item,
+    )
 
 
 def _plain(value: Any) -> Any:
