@@ -122,6 +122,7 @@ class BackendWorld:
             now=self.clock,
             monotonic=self.monotonic,
         )
+        self.once = Idempotency(self.idempotency, lambda: KEY, self.clock)
         self.accounts = AccountService(
             erasures=self.erasures,
             registry=self.registry,
@@ -129,7 +130,7 @@ class BackendWorld:
             data_map=CurrentMap(self.maps, self.monotonic),
             accounts=self.reader,
             jobs=self.jobs,
-            idempotency=Idempotency(self.idempotency, lambda: KEY, self.clock),
+            idempotency=self.once,
             digest_key=lambda: KEY,
             now=self.clock,
             monotonic=self.monotonic,

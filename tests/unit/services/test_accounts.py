@@ -83,7 +83,7 @@ class TestExistence:
         assert not is_there(world)
         for call in (delete, disable, enable):
             with pytest.raises(NotFoundError):
-                call(world)  # type: ignore[operator]
+                call(world)
         assert world.requests.records == {}
         assert world.registry.disabled == {}
 
@@ -135,7 +135,7 @@ class TestDelete:
         delete(world)
         for call in (delete, disable, enable):
             with pytest.raises(NotFoundError):
-                call(world)  # type: ignore[operator]
+                call(world)
         assert not is_there(world)
         assert len(world.requests.records) == 1
 
