@@ -168,6 +168,14 @@ def test_a_whole_request_is_finished(world: BackendWorld) -> None:
     assert "accounts" in world.left(ANN)
 
 
+def test_a_whole_request_is_not_finished_by_another_jobs_part(world: BackendWorld) -> None:
+    """When another job could not finish the request, neither has this one."""
+    world.target.always["sessions"] = SliceResult(0, done=False, problem="access_denied", permanent=True)
+    request_id = accept(world, ("session",))
+    world.run_batch()
+    assert not world.jobs.run(request_id, Deadline(18, world.monotonic))
+
+
 def test_a_cancelled_request_is_not_worked_on(world: BackendWorld) -> None:
     """A request that may not be started is no success, and no worker hears of it."""
     request_id = accept(world)
