@@ -60,7 +60,7 @@ class TestDelete:
         check_error(api.user("DELETE"), 404, "resource_not_found", "User not found.")
 
     def test_a_failed_eraser_is_a_500_and_the_user_stays_gone(self, api: BackendApi) -> None:
-        """While sessions are left there is no 204: the answer says that it goes on, names the request, and GET is 404."""
+        """While sessions are left there is no 204: the answer says that it goes on, names the request; GET is 404."""
         api.world.target.always["sessions"] = DENIED
         reply = api.user("DELETE")
         body = check_error(reply, 500, "internal_error")
@@ -129,7 +129,7 @@ class TestDelete:
     def test_ids_that_break_the_rule_are_422(self, api: BackendApi, user_id: str) -> None:
         """257 characters, a blank and control characters are no ids."""
         body = check_error(api.user("DELETE", user_id), 422, "validation_error")
-        assert body["message"].startswith("id: ")
+        assert body["message"].startswith("user_id: ")
 
     def test_an_id_that_cannot_be_named_safely_is_422(self, api: BackendApi) -> None:
         """An id that would reach into another person's files refuses the call before anything is written."""
@@ -137,7 +137,7 @@ class TestDelete:
         spec = api.world.maps.maps[-1].targets[0]
         api.world.target.put(spec, {"tenant_id": TENANT, "user_id": "a/b"}, 1)
         body = check_error(api.user("DELETE", "a/b"), 422, "validation_error")
-        assert body["message"].startswith("id: ")
+        assert body["message"].startswith("user_id: ")
         assert api.world.requests.records == {}
 
     def test_an_idempotency_key_gives_the_first_answer(self, api: BackendApi) -> None:

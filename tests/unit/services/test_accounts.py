@@ -106,7 +106,7 @@ class TestExistence:
         )
         with pytest.raises(InvalidInputError) as caught:
             world.accounts.show(TENANT, "a/b")
-        assert caught.value.field == "id"
+        assert caught.value.field == "user_id"
         assert world.target.verify_calls == []
 
     def test_without_a_data_map_nothing_can_be_told(self, world: BackendWorld) -> None:

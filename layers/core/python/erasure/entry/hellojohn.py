@@ -65,19 +65,19 @@ class HelloJohnFamily:
         ]
 
     def show(self, call: Call, user_id: str) -> Response[str]:
-        account = self._accounts.show(call.caller.tenant_id, check_identifier(user_id, "id"))
+        account = self._accounts.show(call.caller.tenant_id, check_identifier(user_id, "user_id"))
         return answer(200, {"id": account.user_id, **_status(account)})
 
     def delete(self, call: Call, user_id: str) -> Response[str]:
         """Delete one user; the answer comes when nobody can sign in as them any more."""
-        user_id = check_identifier(user_id, "id")
+        user_id = check_identifier(user_id, "user_id")
         claim = claim_of(call, "hellojohn.delete", [user_id])
         caller = call.caller
         request_id = self._accounts.delete(caller.tenant_id, user_id, caller.key_id, claim, seconds=_seconds(call))
         return answer(204, None, {"X-Erasure-Request-Id": request_id})
 
     def disable(self, call: Call, user_id: str) -> Response[str]:
-        user_id, body = check_identifier(user_id, "id"), call.json_object()
+        user_id, body = check_identifier(user_id, "user_id"), call.json_object()
         revoke_sessions, days = body.get("revoke_sessions", False), body.get("delete_after_days")
         if not isinstance(revoke_sessions, bool):
             raise InvalidInputError("revoke_sessions", "must be true or false")
@@ -95,7 +95,7 @@ class HelloJohnFamily:
         return answer(200, _status(account))
 
     def enable(self, call: Call, user_id: str) -> Response[str]:
-        user_id = check_identifier(user_id, "id")
+        user_id = check_identifier(user_id, "user_id")
         claim = claim_of(call, "hellojohn.enable", [user_id])
         account = self._accounts.enable(call.caller.tenant_id, user_id, call.caller.key_id, claim)
         return answer(200, _status(account))

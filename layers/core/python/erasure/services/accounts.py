@@ -333,7 +333,7 @@ class AccountService:
 
 
 def _command(subject: Subject, key_id: str) -> ErasureCommand:
-    return ErasureCommand(subject.tenant_id, FAMILY, (subject,), key_id, field_of=lambda _position: "id")
+    return ErasureCommand(subject.tenant_id, FAMILY, (subject,), key_id, field_of=lambda _position: "user_id")
 
 
 def _unfinished(tombstone: Tombstone) -> str:
@@ -347,7 +347,7 @@ def _check_alone(spec: TargetSpec, targets: tuple[TargetSpec, ...], subject: Sub
     try:
         check_alone(spec, targets, subject.values())
     except TargetError as error:
-        raise InvalidInputError(whose_id(error) or "id", UNNAMEABLE) from None
+        raise InvalidInputError(whose_id(error) or "user_id", UNNAMEABLE) from None
 
 
 def _not_done(error: Exception, unfinished: UnfinishedError) -> NoReturn:
