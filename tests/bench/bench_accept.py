@@ -104,9 +104,9 @@ def _api_case(event_name: str, state: str) -> Callable[[str, dict[str, Any]], Ca
     def prepare(token: str, jwk: dict[str, Any]) -> Callable[[], object]:
         from aws_lambda_powertools.logging import Logger
 
+        from erasure.entry.api import Api
         from erasure.entry.h2o import H2OFamily
         from erasure.entry.signing_keys import IssuerKeys
-        from erasure.entry.subject_api import SubjectApi
         from erasure.entry.tokens import TokenVerifier
         from tests.client.token_issuer import AUDIENCE
 
@@ -118,7 +118,8 @@ def _api_case(event_name: str, state: str) -> Callable[[str, dict[str, Any]], Ca
             tenant_claim="tenant_id",
             keys=IssuerKeys(ISSUER, f"{ISSUER}/keys", fetch=lambda _address: json.dumps({"keys": [jwk]}).encode()),
         )
-        api = SubjectApi(H2OFamily(_Constant(state), 25).routes(), verifier, Logger(service="bench"))
+        family = H2OFamily(_Constant(state), 25)
+        api = Api([family], Logger(service="bench"), default=family, subjects=verifier)
         text = _event_text(event_name, token)
         # A new event each time, as in Lambda: its strings have no hashes yet. What parsing costs is taken off again.
         return lambda: api(json.loads(text), None)

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools.logging import Logger
 
+from erasure.entry.api import Api
 from erasure.entry.h2o import H2OFamily
 from erasure.entry.settings import OidcSettings
-from erasure.entry.subject_api import SubjectApi
 from erasure.entry.tokens import TokenVerifier
 from local.stack import Stack
 from local.tokens import token as stack_token
@@ -79,9 +79,8 @@ def in_process(base_path: str = "") -> Iterator[InProcess]:
     service = MemorySelfDeletion()
     with TokenIssuer() as issuer:
         oidc = OidcSettings(issuer.url, AUDIENCE, None, "sub", "tenant_id", ("RS256", "ES256"))
-        routes = H2OFamily(service, 25).routes()
-        api = SubjectApi(
-            routes, TokenVerifier.from_settings(oidc), Logger(service="client-tests", stream=io.StringIO())
-        )
-        with Gateway(api, routes, base_path) as gateway:
+        family = H2OFamily(service, 25)
+        logger = Logger(service="client-tests", stream=io.StringIO())
+        api = Api([family], logger, default=family, subjects=TokenVerifier.from_settings(oidc))
+        with Gateway(api, family.routes(), base_path) as gateway:
             yield InProcess(gateway.url, issuer, service)

@@ -15,10 +15,11 @@ import pytest
 from aws_lambda_powertools.logging import Logger
 
 from erasure.domain.subject import Subject
+from erasure.entry import api as wire
 from erasure.entry.exchange import MAX_BODY_BYTES, OPEN, SUBJECT, Call, Route, answer
 from erasure.entry.h2o import H2OFamily
 from erasure.entry.settings import SubjectApiSettings
-from erasure.entry.subject_api import SubjectApi, make_subject_api
+from erasure.entry.subject_api import make_subject_api
 from erasure.entry.tokens import Principal
 from erasure.errors import AuthenticationError, UnavailableError
 from tests.client.memory_self_deletion import MemorySelfDeletion
@@ -413,8 +414,13 @@ def test_health_needs_no_token(api: Api) -> None:
 
 def test_a_handler_cannot_use_a_principal_that_was_not_authenticated() -> None:
     """An open route that asks who is calling is a bug, and answers 500 rather than to anybody."""
-    route = Route("GET", "/open", OPEN, lambda call: answer(200, {"user": call.principal.subject.id}))
-    handle = SubjectApi([route], NamesAreTokens(), Logger(service="x", stream=io.StringIO()))
+
+    class Careless(H2OFamily):
+        def routes(self) -> list[Route]:
+            return [Route("GET", "/open", OPEN, lambda call: answer(200, {"user": call.principal.subject.id}))]
+
+    family = Careless(MemorySelfDeletion(), 25)
+    handle = wire.Api([family], Logger(service="x", stream=io.StringIO()), default=family, subjects=NamesAreTokens())
     reply = handle(make_event("health", "alice", path="/open", resource="/open"), None)
     assert reply["statusCode"] == 500
 

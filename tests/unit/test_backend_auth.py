@@ -11,7 +11,7 @@ import pytest
 from erasure.domain.api_key import ApiKey, PresentedKey, new_key, secret_digest
 from erasure.entry.backend_auth import BELIEVED_FOR_SECONDS, KeyVerifier
 from erasure.entry.exchange import Call, Caller
-from erasure.errors import AuthenticationError, ForbiddenError, InvalidInputError, RateLimitedError
+from erasure.errors import ForbiddenError, InvalidInputError, KeyRefusedError, RateLimitedError
 from tests.fake_keys import FakeKeyStore, FakeRateCounter
 from tests.fakes import FakeClock
 
@@ -86,13 +86,13 @@ def test_every_form_of_the_header_lets_the_key_in(gate: Gate) -> None:
 )
 def test_without_a_key_the_call_is_told_that_one_is_missing(gate: Gate, headers: dict[str, str]) -> None:
     """Half of Velt's two headers is none."""
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(KeyRefusedError) as caught:
         gate.ask(**headers)
     assert caught.value.reason == "missing_token"
 
 
 def refused(gate: Gate, **headers: str) -> None:
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(KeyRefusedError) as caught:
         gate.ask(**headers)
     assert caught.value.reason == "invalid_api_key"
     assert gate.key.secret not in str(caught.value)

@@ -77,6 +77,7 @@ def test_the_documented_defaults_hold() -> None:
     assert loaded.oidc.jwks_uri is None
     backend = BackendApiSettings.load(BACKEND_API)
     assert (backend.key_mode, backend.calls_per_minute, backend.sla_hours, backend.purge_days) == ("live", 600, 72, 90)
+    assert backend.paths_are_encoded
     assert EraserSettings.load({"REQUESTS_TABLE": "r"}).slice_margin_seconds == 15
     assert VerifyTargetSettings.load({"REQUESTS_TABLE": "r"}).max_verify_rounds == 3
 
@@ -114,13 +115,20 @@ def test_every_variable_is_taken() -> None:
 def test_every_variable_of_the_backends_api_is_taken() -> None:
     """Also those that have a default."""
     given = {"KEY_MODE": "test", "CALLS_PER_MINUTE": "60", "SLA_HOURS": "24", "PURGE_DAYS": "30"}
+    given["PATHS_ARE_ENCODED"] = "false"
     loaded = BackendApiSettings.load({**BACKEND_API, **given})
-    assert loaded == (*BACKEND_API.values(), "test", 60, 24, 30)
+    assert loaded == (*BACKEND_API.values(), "test", 60, 24, 30, False)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("KEY_MODE", "both"), ("KEY_MODE", "LIVE"), ("CALLS_PER_MINUTE", "0"), ("CALLS_PER_MINUTE", "x")],
+    [
+        ("KEY_MODE", "both"),
+        ("KEY_MODE", "LIVE"),
+        ("CALLS_PER_MINUTE", "0"),
+        ("CALLS_PER_MINUTE", "x"),
+        ("PATHS_ARE_ENCODED", "no"),
+    ],
 )
 def test_a_bad_value_of_the_backends_api_is_refused(name: str, value: str) -> None:
     """A stack takes the keys of one mode, and no key may have no calls at all."""

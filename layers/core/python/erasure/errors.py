@@ -9,6 +9,7 @@
     │   └── SubjectRefusedError    a subject that cannot be erased safely; ``position``, ``reason``
     ├── DeleteIdRejectedError      wrong, reused, expired, malformed or unknown: deliberately not told apart
     ├── AuthenticationError        no token or key, or one that does not check out
+    │   └── KeyRefusedError        a backend without an API key, or with one that is not taken
     ├── ForbiddenError             the key may not do this; ``reason`` says why
     ├── RateLimitedError           too many calls with this key; ``retry_after`` in seconds
     ├── NotFoundError
@@ -82,6 +83,10 @@ class AuthenticationError(ErasureError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class KeyRefusedError(AuthenticationError):
+    """The same, of a backend. ``reason``: ``missing_token`` or ``invalid_api_key``."""
 
 
 class ForbiddenError(ErasureError):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from erasure.domain.api_key import PLATFORM, ApiKey, PresentedKey, is_right, parse_key
 from erasure.domain.identifiers import check_identifier
 from erasure.entry.exchange import Caller
-from erasure.errors import AuthenticationError, ForbiddenError, InvalidInputError, RateLimitedError
+from erasure.errors import ForbiddenError, InvalidInputError, KeyRefusedError, RateLimitedError
 
 if TYPE_CHECKING:
     from erasure.entry.exchange import Call
@@ -66,7 +66,7 @@ class KeyVerifier:
     def authenticate(self, call: Call, scope: str) -> Caller:
         """The caller, counted and allowed to do what ``scope`` names. Sets ``call.rate``.
 
-        Raises :class:`AuthenticationError`, :class:`RateLimitedError`, :class:`ForbiddenError`, and
+        Raises :class:`KeyRefusedError`, :class:`RateLimitedError`, :class:`ForbiddenError`, and
         :class:`InvalidInputError` for a platform key without ``X-Tenant-ID``.
         """
         presented = presented_key(call)
@@ -87,7 +87,7 @@ class KeyVerifier:
             key = self._keys.get(presented.key_id)
             self._believed.pop(presented.key_id, None)
         if not is_right(presented, key or _NO_KEY) or key is None or key.mode != self._mode or not key.is_usable(now):
-            raise AuthenticationError(INVALID)
+            raise KeyRefusedError(INVALID)
         today = now.date().isoformat()
         if key.last_used_on != today:
             self._keys.touch(key.key_id, today)
@@ -111,19 +111,19 @@ class KeyVerifier:
 
 
 def presented_key(call: Call) -> PresentedKey:
-    """The key that a call carries. Raises :class:`AuthenticationError`."""
+    """The key that a call carries. Raises :class:`KeyRefusedError`."""
     authorization = call.header("Authorization")
     if authorization is not None:
         key = _from_authorization(authorization)
     else:
         key_id, token = call.header("x-velt-api-key"), call.header("x-velt-auth-token")
         if not key_id or not token:
-            raise AuthenticationError(MISSING)
+            raise KeyRefusedError(MISSING)
         key = parse_key(token)
         if key is not None and key.key_id != key_id:
             key = None
     if key is None:
-        raise AuthenticationError(INVALID)
+        raise KeyRefusedError(INVALID)
     return key
 
 
@@ -131,7 +131,7 @@ def _from_authorization(text: str) -> PresentedKey | None:
     scheme, _, credentials = text.partition(" ")
     credentials = credentials.strip()
     if not credentials:
-        raise AuthenticationError(MISSING)
+        raise KeyRefusedError(MISSING)
     scheme = scheme.lower()
     if scheme == "bearer" or (scheme == "basic" and credentials.startswith("sk_")):
         return parse_key(credentials)

@@ -87,6 +87,7 @@ def build(settings: BackendApiSettings, clients: Clients) -> Handler:
         digest_key=stores.digest_key,
         now=utc_now,
         logger=Logger(),
+        paths_are_encoded=settings.paths_are_encoded,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from aws_lambda_powertools.event_handler.api_gateway import Response
 
-from erasure.entry.tokens import Principal
-from erasure.errors import InvalidInputError
+from erasure.errors import MalformedBodyError
+
+if TYPE_CHECKING:
+    from erasure.entry.tokens import Principal
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -66,14 +68,30 @@ class Family(Protocol):
 
 
 class Call:
-    """A request. ``principal`` is set for routes of subjects only; ``reason`` is a fixed word for the log line."""
+    """A request. ``principal`` is set for routes of subjects only, ``caller`` for those of backends; ``rate``: how many
+    calls a minute the key may make, how many are left, and the epoch second at which it starts anew; ``reason``: a
+    fixed word for the log line."""
 
-    __slots__ = ("_event", "_headers", "_principal", "context", "reason", "request_id", "route")
+    __slots__ = (
+        "_caller",
+        "_event",
+        "_headers",
+        "_principal",
+        "context",
+        "family",
+        "rate",
+        "reason",
+        "request_id",
+        "route",
+    )
 
     def __init__(self, event: Mapping[str, Any], context: Any) -> None:
         self._event = event
         self._headers: Mapping[str, str] = event.get("headers") or {}
         self._principal: Principal | None = None
+        self._caller: Caller | None = None
+        self.family: Family | None = None
+        self.rate: tuple[int, int, int] | None = None
         self.context = context
         self.request_id: str = event["requestContext"]["requestId"]
         self.route = ""
@@ -89,6 +107,16 @@ class Call:
     def principal(self, principal: Principal) -> None:
         self._principal = principal
 
+    @property
+    def caller(self) -> Caller:
+        if self._caller is None:
+            raise RuntimeError("the route does not authenticate its caller")
+        return self._caller
+
+    @caller.setter
+    def caller(self, caller: Caller) -> None:
+        self._caller = caller
+
     def header(self, name: str) -> str | None:
         """``name`` in its usual spelling; the case in which it arrived does not matter."""
         value = self._headers.get(name)
@@ -103,24 +131,24 @@ class Call:
     def query(self, name: str) -> str | None:
         return (self._event.get("queryStringParameters") or {}).get(name)
 
-    def json_object(self) -> dict[str, Any]:
-        """The body. Raises :class:`InvalidInputError` if it is no JSON object or longer than ``MAX_BODY_BYTES``."""
+    def json_object(self, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+        """The body. Raises :class:`MalformedBodyError` if it is no JSON object or longer than ``max_bytes``."""
         body = self._event.get("body") or ""
         # As base64, four characters stand for three bytes.
-        if len(body) > MAX_BODY_BYTES // 3 * 4 + 4:
-            raise InvalidInputError("body", f"must not be longer than {MAX_BODY_BYTES} bytes")
+        if len(body) > max_bytes // 3 * 4 + 4:
+            raise MalformedBodyError(f"must not be longer than {max_bytes} bytes")
         try:
             if self._event.get("isBase64Encoded"):
                 import base64
 
                 body = base64.b64decode(body, validate=True).decode()
-            if len(body) > MAX_BODY_BYTES or len(body.encode("utf-8", "surrogatepass")) > MAX_BODY_BYTES:
-                raise InvalidInputError("body", f"must not be longer than {MAX_BODY_BYTES} bytes")
+            if len(body) > max_bytes or len(body.encode("utf-8", "surrogatepass")) > max_bytes:
+                raise MalformedBodyError(f"must not be longer than {max_bytes} bytes")
             value = _FROM_TEXT(body)
         except (ValueError, RecursionError):
-            raise InvalidInputError("body", "must be JSON") from None
+            raise MalformedBodyError("must be JSON") from None
         if not isinstance(value, dict):
-            raise InvalidInputError("body", "must be a JSON object")
+            raise MalformedBodyError("must be a JSON object")
         return value
 
     def mounted_at(self) -> str | None:

@@ -19,8 +19,8 @@ import erasure
 from erasure.domain.identifiers import check_idempotency_key, is_request_id
 from erasure.domain.request import CANCELLED, FINISHED, HELD
 from erasure.domain.times import format_time
-from erasure.entry.exchange import SUBJECT, Call, Route, answer
-from erasure.errors import InvalidInputError, NotFoundError
+from erasure.entry.exchange import SUBJECT, Call, Refusal, Route, answer
+from erasure.errors import DeleteIdRejectedError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.api_gateway import Response
@@ -68,6 +68,10 @@ class H2OFamily:
                 Route("GET", f"{prefix}/users/current/erasure-requests/{{request_id}}", SUBJECT, self.show_request),
             ]
         return [*routes, Route("GET", "/rpc/meta", SUBJECT, self.describe)]
+
+    def refuse(self, call: Call, error: Exception, refusal: Refusal) -> Response[str]:  # noqa: ARG002 - the protocol's
+        message = DELETE_ID_REJECTED if isinstance(error, DeleteIdRejectedError) else refusal.message
+        return answer(refusal.status, error_body(refusal.status, message), refusal.headers)
 
     def request_deletion(self, call: Call) -> Response[str]:
         """Step one: hand out a delete id."""

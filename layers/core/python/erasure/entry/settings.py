@@ -66,6 +66,12 @@ class _Reader:
             self._problems.append((name, f"may only list {', '.join(allowed)}"))
         return chosen
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        text = self.text(name, "true" if default else "false")
+        if text not in ("true", "false"):
+            self._problems.append((name, "must be true or false"))
+        return text == "true"
+
     def finish(self) -> None:
         if self._problems:
             raise SettingsError(self._problems)
@@ -83,7 +89,8 @@ class OidcSettings(NamedTuple):
 
 
 class SubjectApiSettings(NamedTuple):
-    """``confirm_wait_seconds``: how long a confirmation may wait, below the gateway's own limit of 29 seconds."""
+    """``confirm_wait_seconds``: how long a confirmation may wait, below the gateway's own limit of 29 seconds.
+    ``paths_are_encoded``: the gateway hands paths over as they were sent, as API Gateway does; emulators may not."""
 
     delete_ids_table: str
     requests_table: str
@@ -96,6 +103,7 @@ class SubjectApiSettings(NamedTuple):
     confirm_wait_seconds: int
     sla_hours: int
     purge_days: int
+    paths_are_encoded: bool
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> SubjectApiSettings:
@@ -120,6 +128,7 @@ class SubjectApiSettings(NamedTuple):
             confirm_wait_seconds=reader.integer("CONFIRM_WAIT_SECONDS", 25, 0, 300),
             sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
             purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+            paths_are_encoded=reader.flag("PATHS_ARE_ENCODED", default=True),
         )
         reader.finish()
         return settings
@@ -127,7 +136,8 @@ class SubjectApiSettings(NamedTuple):
 
 class BackendApiSettings(NamedTuple):
     """``key_mode``: which API keys are taken, ``live`` or ``test``. ``calls_per_minute``: of keys without a limit of
-    their own. The functions are those that are called where a caller waits for what they do."""
+    their own. The functions are those that are called where a caller waits for what they do. ``paths_are_encoded``: as
+    for subject_api."""
 
     requests_table: str
     registry_table: str
@@ -142,6 +152,7 @@ class BackendApiSettings(NamedTuple):
     calls_per_minute: int
     sla_hours: int
     purge_days: int
+    paths_are_encoded: bool
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> BackendApiSettings:
@@ -161,9 +172,10 @@ class BackendApiSettings(NamedTuple):
             erase_s3_function=reader.text("ERASE_S3_FUNCTION"),
             verify_target_function=reader.text("VERIFY_TARGET_FUNCTION"),
             key_mode=reader.choice("KEY_MODE", MODES),
-            calls_per_minute=reader.integer("CALLS_PER_MINUTE", 600, 1, 100_000),
+            calls_per_minute=reader.integer("CALLS_PER_MINUTE", 600, 1, 60_000),
             sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
             purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+            paths_are_encoded=reader.flag("PATHS_ARE_ENCODED", default=True),
         )
         reader.finish()
         return settings
