@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import DataMap
@@ -399,6 +400,7 @@ def _whole_seconds(moment: datetime) -> datetime:
 class FakeDataMapStore:
     def __init__(self, *maps: PinnedMap) -> None:
         self.maps = list(maps)
+        self.documents: dict[int, dict[str, Any]] = {}
 
     def current(self) -> PinnedMap | None:
         return self.maps[-1] if self.maps else None
@@ -410,4 +412,8 @@ class FakeDataMapStore:
         current = self.current()
         if current is None or current.digest != data_map.digest:
             self.maps.append(PinnedMap(len(self.maps) + 1, data_map.digest, data_map.targets, data_map.families))
+            self.documents[len(self.maps)] = dict(data_map.document)
         return len(self.maps)
+
+    def document(self, version: int) -> dict[str, Any] | None:
+        return self.documents.get(version)

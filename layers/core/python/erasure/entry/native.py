@@ -1,0 +1,354 @@
+"""The native family: erasure requests as this service itself understands them. All others are translations of it.
+
+==============================================  ===============================================================
+``POST /v1/erasure-requests``                   202, one disposition for each different subject; ``dry_run``: 200,
+                                                what would be covered, and nothing is written
+``GET /v1/erasure-requests``                    200, a page, newest first; ``state``, ``subject_id`` (with ``type``),
+                                                ``cursor``, ``limit``
+``GET /v1/erasure-requests/{request_id}``       200, with the progress of each target
+``POST /v1/erasure-requests/{request_id}/…``    ``cancel``: 200, while it is requested; ``retry``: 202
+``GET /v1/erasure-requests/{request_id}/audit``  200, the trail, oldest first, and whether it is whole
+==============================================  ===============================================================
+
+A value that could be understood in two ways is refused: a missing type, an empty scope and a time without its offset
+have no default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from erasure.domain.identifiers import check_idempotency_key, check_identifier, is_request_id, new_batch_id
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
+from erasure.domain.subject import SUBJECT_TYPES, USER, Subject
+from erasure.domain.times import format_time, parse_time
+from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
+from erasure.entry.fields import check_identifiers, claim_of
+from erasure.entry.problem import problem
+from erasure.errors import InvalidInputError, NotFoundError
+from erasure.services.erasures import (
+    ACCEPTED,
+    Accepted,
+    Disposition,
+    ErasureCommand,
+    ErasureService,
+    IdempotencyClaim,
+    PlannedTarget,
+    SubjectPlan,
+    TargetProgress,
+)
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.event_handler.api_gateway import Response
+
+    from erasure.domain.audit import AuditEntry
+    from erasure.ports import Clock
+    from erasure.services.idempotent import Idempotency
+
+FAMILY = "native"
+WRITE, READ = "erasure:write", "erasure:read"
+STATES = (REQUESTED, STARTED, HELD, FINISHED, CANCELLED)
+MAX_ORGANIZATIONS = 100
+MAX_ORGANIZATIONS_BYTES = 50 * 1024
+"""Every request of the call keeps them, and about fifty requests share a transaction of 4 MB."""
+
+MAX_DAYS_AHEAD = 5 * 366
+DEFAULT_LIMIT, MAX_LIMIT = 25, 100
+_PATH = "/v1/erasure-requests"
+_ONE = f"{_PATH}/{{request_id}}"
+_FIELDS = frozenset({"subjects", "scope", "not_before", "dry_run"})
+
+# What int() and fromisoformat() would take besides ("+1", "１", week dates, hours alone) is not what anybody means.
+_LIMIT = re.compile("[0-9]{1,3}")
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+class _FirstTimeError(NotFoundError):
+    """No earlier call had this idempotency key."""
+
+
+class _RepeatedError(Exception):
+    """An earlier call had this idempotency key and did not come to its end. No error of ours: it keeps its key."""
+
+
+class NativeFamily:
+    def __init__(self, erasures: ErasureService, idempotency: Idempotency, now: Clock) -> None:
+        self._erasures = erasures
+        self._idempotency = idempotency
+        self._now = now
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", _PATH, BACKEND, self.create, WRITE),
+            Route("GET", _PATH, BACKEND, self.list, READ),
+            Route("GET", _ONE, BACKEND, self.show, READ),
+            Route("POST", f"{_ONE}/cancel", BACKEND, self.cancel, WRITE),
+            Route("POST", f"{_ONE}/retry", BACKEND, self.retry, WRITE),
+            Route("GET", f"{_ONE}/audit", BACKEND, self.audit, READ),
+        ]
+
+    def refuse(self, call: Call, error: Exception, refusal: Refusal) -> Response[str]:
+        return problem(call, error, refusal)
+
+    def create(self, call: Call) -> Response[str]:
+        body = call.json_object(MAX_BULK_BODY_BYTES)
+        command, is_dry_run = _command(body, call)
+        if command.not_before is not None:
+            self._check_moment(command, command.not_before)
+        if is_dry_run:
+            return answer(200, {"dry_run": True, "plans": [_shown_plan(plan) for plan in self._erasures.plan(command)]})
+        accepted = self._erasures.create(command)
+        results = [_result(disposition) for disposition in accepted.dispositions]
+        return answer(202, {"batch_id": accepted.batch_id, "requests": results}, _request_header(accepted))
+
+    def list(self, call: Call) -> Response[str]:
+        state, subject_id = call.query("state"), call.query("subject_id")
+        if state is not None and state not in STATES:
+            raise InvalidInputError("state", f"must be one of {', '.join(STATES)}")
+        subject = None if subject_id is None else subject_of(call, subject_id)
+        page = self._erasures.list(
+            call.caller.tenant_id,
+            state=state,
+            subject=subject,
+            cursor=call.query("cursor"),
+            limit=limit_of(call),
+        )
+        body: dict[str, Any] = {"requests": [shown_request(request) for request in page.requests]}
+        if page.cursor is not None:
+            body["cursor"] = page.cursor
+        return answer(200, body)
+
+    def show(self, call: Call, request_id: str) -> Response[str]:
+        view = self._erasures.show(call.caller.tenant_id, _own_id(request_id))
+        return answer(200, {**shown_request(view.request), "targets": [_shown_target(seen) for seen in view.targets]})
+
+    def cancel(self, call: Call, request_id: str) -> Response[str]:
+        caller, request_id = call.caller, _own_id(request_id)
+        key = check_idempotency_key(call.header("Idempotency-Key"))
+
+        def cancel(_run_id: str) -> None:
+            self._erasures.cancel(caller.tenant_id, request_id, caller.key_id)
+
+        self._idempotency.run(caller.tenant_id, "native.cancel", key, request_id, new_batch_id(), cancel)
+        return answer(200, shown_request(self._erasures.show(caller.tenant_id, request_id).request))
+
+    def retry(self, call: Call, request_id: str) -> Response[str]:
+        caller, request_id = call.caller, _own_id(request_id)
+        key = check_idempotency_key(call.header("Idempotency-Key"))
+        attempt = self._erasures.retry(caller.tenant_id, request_id, caller.key_id, key)
+        return answer(202, {"id": request_id, "attempt": attempt}, {"X-Erasure-Request-Id": request_id})
+
+    def audit(self, call: Call, request_id: str) -> Response[str]:
+        entries, is_whole = self._erasures.audit(call.caller.tenant_id, _own_id(request_id))
+        return answer(200, {"id": request_id, "whole": is_whole, "entries": [_shown_entry(entry) for entry in entries]})
+
+    def _check_moment(self, command: ErasureCommand, moment: datetime) -> None:
+        """The rules of ``not_before``, by the clock. A repeated call was checked when it came first."""
+        now = self._now()
+        if moment > now + timedelta(days=MAX_DAYS_AHEAD):
+            raise InvalidInputError("not_before", "must be at most 5 years ahead")
+        if moment <= now and not self._is_repeated(command.tenant_id, command.idempotency):
+            raise InvalidInputError("not_before", "must be in the future")
+
+    def _is_repeated(self, tenant_id: str, claim: IdempotencyClaim | None) -> bool:
+        if claim is None:
+            return False
+        own_run_id = new_batch_id()
+
+        def stop(run_id: str) -> None:
+            raise _FirstTimeError if run_id == own_run_id else _RepeatedError
+
+        try:
+            self._idempotency.run(tenant_id, claim.operation, claim.key, claim.body, own_run_id, stop)
+        except _FirstTimeError:
+            return False
+        except _RepeatedError:
+            pass
+        return True
+
+
+def subject_of(call: Call, subject_id: str) -> Subject:
+    """The caller's subject that a path or a query names, with ``type`` in the query. ``InvalidInputError``."""
+    subject_type = call.query("type")
+    if subject_type is not None:
+        _check_type(subject_type, "type")
+    return Subject(call.caller.tenant_id, check_identifier(subject_id, "subject_id"), subject_type or USER)
+
+
+def _check_type(value: object, field: str) -> str:
+    if not isinstance(value, str) or value not in SUBJECT_TYPES:
+        raise InvalidInputError(field, f"must be one of {', '.join(SUBJECT_TYPES)}")
+    return value
+
+
+def limit_of(call: Call) -> int:
+    """How long a page may be. Raises :class:`InvalidInputError`."""
+    text = call.query("limit")
+    if text is None:
+        return DEFAULT_LIMIT
+    if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise InvalidInputError("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
+    """What is asked for, and whether it is only to be tried."""
+    _check_fields(body, "body", _FIELDS)
+    tenant_id = call.caller.tenant_id
+    subjects = _subjects(body.get("subjects"), tenant_id)
+    organization_ids = _organization_ids(body["scope"]) if "scope" in body else ()
+    not_before = _moment(body["not_before"]) if "not_before" in body else None
+    is_dry_run = body.get("dry_run", False)
+    if not isinstance(is_dry_run, bool):
+        raise InvalidInputError("dry_run", "must be true or false")
+    meant = [
+        [[subject.type, subject.id] for subject in subjects],
+        organization_ids,
+        None if not_before is None else not_before.isoformat(),
+    ]
+    command = ErasureCommand(
+        tenant_id,
+        FAMILY,
+        subjects,
+        call.caller.key_id,
+        field_of=lambda position: f"subjects[{position}].id",
+        organization_ids=organization_ids,
+        not_before=not_before,
+        strict=len(set(subjects)) == 1,
+        idempotency=claim_of(call, "native.create", meant),
+    )
+    return command, is_dry_run
+
+
+def _check_fields(value: Mapping[str, Any], field: str, known: frozenset[str]) -> None:
+    """What is not understood may have been meant to limit the call. Its name is not repeated: it may be anything."""
+    if not value.keys() <= known:
+        raise InvalidInputError(field, f"may only have the fields {', '.join(sorted(known))}")
+
+
+def _subjects(value: object, tenant_id: str) -> tuple[Subject, ...]:
+    """How many there may be is the use case's rule."""
+    if not isinstance(value, list):
+        raise InvalidInputError("subjects", "must be a list of objects")
+    return tuple([_subject(entry, f"subjects[{position}]", tenant_id) for position, entry in enumerate(value)])
+
+
+def _subject(value: object, field: str, tenant_id: str) -> Subject:
+    if not isinstance(value, dict):
+        raise InvalidInputError(field, "must be an object with type and id")
+    _check_fields(value, field, frozenset({"type", "id"}))
+    subject_type = _check_type(value.get("type"), f"{field}.type")
+    return Subject(tenant_id, check_identifier(value.get("id"), f"{field}.id"), subject_type)
+
+
+def _organization_ids(scope: object) -> tuple[str, ...]:
+    """At least one: a scope that names none must not come to mean all of them."""
+    if not isinstance(scope, dict):
+        raise InvalidInputError("scope", "must be an object with organization_ids")
+    _check_fields(scope, "scope", frozenset({"organization_ids"}))
+    field = "scope.organization_ids"
+    organization_ids = check_identifiers(scope.get("organization_ids"), field, MAX_ORGANIZATIONS)
+    different = tuple(dict.fromkeys(organization_ids))
+    if sum(len(organization_id.encode()) for organization_id in different) > MAX_ORGANIZATIONS_BYTES:
+        raise InvalidInputError(field, f"must not be longer than {MAX_ORGANIZATIONS_BYTES} bytes together")
+    return different
+
+
+def _moment(value: object) -> datetime:
+    try:
+        if isinstance(value, str) and _MOMENT.fullmatch(value):
+            return parse_time(value.upper())
+    except ValueError:
+        pass
+    raise InvalidInputError("not_before", "must be a time with its offset, such as 2030-01-31T12:00:00Z")
+
+
+def _own_id(request_id: str) -> str:
+    """Raises :class:`NotFoundError` for what cannot be a request's id, as for what is none."""
+    if not is_request_id(request_id):
+        raise NotFoundError("there is no such erasure request")
+    return request_id
+
+
+def _request_header(accepted: Accepted) -> dict[str, str]:
+    requests = [entry.request for entry in accepted.dispositions if entry.request is not None]
+    if not requests:
+        return {}
+    is_single = len(accepted.dispositions) == 1
+    return {"X-Erasure-Request-Id": requests[0].request_id if is_single else accepted.batch_id}
+
+
+def _result(disposition: Disposition) -> dict[str, Any]:
+    subject = disposition.subject
+    result: dict[str, Any] = {"subject": {"type": subject.type, "id": subject.id}, "status": disposition.status}
+    if disposition.status == ACCEPTED and disposition.request is not None:
+        result["request"] = shown_request(disposition.request)
+    if disposition.reason is not None:
+        result["reason"] = disposition.reason
+    return result
+
+
+def shown_request(request: ErasureRequest) -> dict[str, Any]:
+    """A request as it is told about. The subject's id is null when the record's own copy of it has been purged."""
+    shown: dict[str, Any] = {
+        "id": request.request_id,
+        "subject": {"type": request.subject.type, "id": request.subject.id or None},
+        "state": request.state,
+        "attention": request.attention,
+        "requested_at": format_time(request.requested_at),
+        "due_at": format_time(request.due_at),
+        "purged_by": format_time(request.purged_by),
+    }
+    times = {"not_before": request.not_before, "started_at": request.started_at, "finished_at": request.finished_at}
+    shown.update({name: format_time(moment) for name, moment in times.items() if moment is not None})
+    if request.organization_ids:
+        shown["organization_ids"] = list(request.organization_ids)
+    if request.batch_id is not None:
+        shown["batch_id"] = request.batch_id
+    return shown
+
+
+def _shown_target(seen: TargetProgress) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": seen.name,
+        "category": seen.category,
+        "state": seen.state,
+        "count": seen.count,
+    }
+    if seen.at_least:
+        shown["at_least"] = True
+    if seen.reason is not None:
+        shown["reason"] = seen.reason
+    return shown
+
+
+def _shown_plan(plan: SubjectPlan) -> dict[str, Any]:
+    return {
+        "subject": {"type": plan.subject.type, "id": plan.subject.id},
+        "targets": [_shown_planned(target) for target in plan.targets],
+        "out_of_scope": list(plan.out_of_scope),
+    }
+
+
+def _shown_planned(target: PlannedTarget) -> dict[str, Any]:
+    shown = {"name": target.name, "category": target.category, "kind": target.kind, "action": target.action}
+    return shown if target.reason is None else {**shown, "reason": target.reason}
+
+
+def _shown_entry(entry: AuditEntry) -> dict[str, Any]:
+    """All that its digest covers, so that whoever keeps the trail can check it."""
+    return {
+        "request_id": entry.request_id,
+        "sequence": entry.sequence,
+        "event_id": entry.event_id,
+        "event": entry.event,
+        "at": entry.at,
+        "details": dict(entry.details),
+        "previous_digest": entry.previous_digest,
+        "digest": entry.digest,
+    }
