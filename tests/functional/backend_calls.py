@@ -18,7 +18,6 @@ from erasure.services.api_keys import ApiKeyService
 from tests import fake_keys, fakes
 from tests.functional.backend_world import KEY, TENANT, USER, BackendWorld
 
-
 Reply = Mapping[str, Any]
 
 
