@@ -107,7 +107,7 @@ class Api:
     """Answers API Gateway's REST proxy events, one at a time: the resolver holds the current one in itself.
 
     ``subjects``, ``backends``: who checks callers of routes with :data:`SUBJECT` and :data:`BACKEND`. ``default``: the
-    family whose envelope says that there is no such path.
+    family whose envelope says that there is no such path. ``routes``: all of them, for whoever describes the API.
     """
 
     def __init__(
@@ -126,12 +126,14 @@ class Api:
         self._default = default
         self._paths_are_encoded = paths_are_encoded
         self._methods: dict[str, set[str]] = {}
+        self.routes: list[Route] = []
         # debug=False, or POWERTOOLS_DEV would print whole events: tokens, ids and all.
         self._resolver = _Resolver(debug=False)
         self._resolver.not_found(self._no_route)
         self._resolver.exception_handler(Exception)(self._failed)
         for family in families:
             for route in family.routes():
+                self.routes.append(route)
                 self._methods.setdefault(route.path, set()).add(route.method)
                 rule = route.path.replace("{", "<").replace("}", ">")
                 self._resolver.route(rule, route.method)(self._bound(family, route))
