@@ -1,11 +1,15 @@
 """Jobs and their tasks in the Requests table: pk ``JOB#<job id>``, sk ``META`` or ``TASK#<unit>#<number>``.
 
-Tasks hold the target's templates and counts, never a rendered key or a cursor: nothing in them names the subject.
+Tasks hold the target's templates and counts, never a rendered key or a cursor: nothing in them names a subject. The
+parts are one text, short because every write of an item costs by the size of all of it: see :func:`parts_to_text`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +17,21 @@ from botocore.exceptions import ClientError
 
 from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
 from erasure.adapters.aws import error_code
-from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, Task
+from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Part, Task
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import SliceLostError, UnavailableError
-from erasure.ports import PinnedMap
+from erasure.ports import PinnedJob, PinnedMap
 
 _BATCH = 25
 _WRITE_TRIES = 8
+_LETTERS = {PENDING: "p", ERASED_UNVERIFIED: "e", VERIFIED: "v", FAILED: "f"}
+_STATUSES = {letter: status for status, letter in _LETTERS.items()}
+_DEFAULTS: list[Any] = ["p", 0, 0, 0, 0, None]
+
 _WORKED_ON_BY_US = "running = :slice"
 _NOT_WORKED_ON = "attribute_not_exists(running)"
-_SAME_MAP = "data_map_version = :version"
+_AS_IT_WAS_READ = "revision = :revision"
+_PLANNED_ALIKE = "data_map_version = :version AND request_ids = :requests"
 
 
 def job_key(job_id: str) -> Item:
@@ -33,20 +42,35 @@ def task_key(task: Task) -> Item:
     return {"pk": {"S": f"JOB#{task.job_id}"}, "sk": {"S": f"TASK#{task.unit}#{task.number:04d}"}}
 
 
+def parts_to_text(parts: Iterable[Part]) -> str:
+    """JSON: for each part ``[request id, status p|e|v|f, erased, at least 0|1, rounds, stalls, reason]``, without what
+    stands at its end and is as in a new part."""
+    rows = []
+    for part in parts:
+        row = [_LETTERS[part.status], part.erased, int(part.at_least), part.rounds, part.stalls, part.reason]
+        while row and row[-1] == _DEFAULTS[len(row) - 1]:
+            row.pop()
+        rows.append([part.request_id, *row])
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def text_to_parts(text: str) -> tuple[Part, ...]:
+    parts = []
+    for request_id, *row in json.loads(text):
+        letter, erased, at_least, rounds, stalls, reason = [*row, *_DEFAULTS[len(row) :]]
+        parts.append(Part(request_id, _STATUSES[letter], erased, bool(at_least), rounds, stalls, reason))
+    return tuple(parts)
+
+
 def task_to_item(task: Task) -> Item:
     return {
         **task_key(task),
         **to_item(
             {
-                "request_id": task.request_id,
                 "target": task.spec.name,
                 "spec": task.spec.to_json(),
-                "status": task.status,
-                "erased": task.erased,
-                "at_least": task.at_least,
-                "rounds": task.rounds,
-                "stalls": task.stalls,
-                "reason": task.reason,
+                "parts": parts_to_text(task.parts),
+                "revision": task.revision,
             }
         ),
     }
@@ -59,15 +83,10 @@ def item_to_task(item: Item) -> Task:
         job_id=values["pk"].removeprefix("JOB#"),
         unit=unit,
         number=int(number),
-        request_id=values["request_id"],
         spec=TargetSpec.from_json(values["spec"]),
-        status=values["status"],
-        erased=values["erased"],
-        at_least=values["at_least"],
-        rounds=values["rounds"],
-        stalls=values["stalls"],
+        parts=text_to_parts(values["parts"]),
         running=values.get("running"),
-        reason=values.get("reason") or None,
+        revision=values["revision"],
     )
 
 
@@ -78,12 +97,16 @@ class DynamoDBTaskStore:
         self._client = client
         self._table = table
 
-    def pinned_version(self, job_id: str) -> int | None:
+    def pinned(self, job_id: str) -> PinnedJob | None:
         answer = self._client().get_item(TableName=self._table, Key=job_key(job_id), ConsistentRead=True)
-        return int(answer["Item"]["data_map_version"]["N"]) if "Item" in answer else None
+        if "Item" not in answer:
+            return None
+        job = from_item(answer["Item"])
+        return PinnedJob(job["data_map_version"], tuple(job["request_ids"]))
 
     def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
-        # The job's own item first: it pins the data map, so that planning again after a crash makes the same tasks.
+        # The job's own item first: it pins the data map and the requests, so that planning again after a crash makes
+        # the same tasks.
         job = {
             "request_ids": list(request_ids),
             "data_map_version": data_map.version,
@@ -93,13 +116,16 @@ class DynamoDBTaskStore:
             self._client().put_item(
                 TableName=self._table,
                 Item={**job_key(job_id), **to_item(job)},
-                ConditionExpression=f"attribute_not_exists(pk) OR {_SAME_MAP}",
-                ExpressionAttributeValues={":version": to_attribute(data_map.version)},
+                ConditionExpression=f"attribute_not_exists(pk) OR ({_PLANNED_ALIKE})",
+                ExpressionAttributeValues={
+                    ":version": to_attribute(data_map.version),
+                    ":requests": to_attribute(list(request_ids)),
+                },
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
-            raise UnavailableError("the job was planned with another data map at the same moment") from None
+            raise UnavailableError("the job was planned otherwise at the same moment") from None
         known = {(task.unit, task.number) for task in self.tasks(job_id)}
         missing = [task_to_item(task) for task in tasks if (task.unit, task.number) not in known]
         for start in range(0, len(missing), _BATCH):
@@ -107,10 +133,11 @@ class DynamoDBTaskStore:
 
     def _write(self, items: list[Item]) -> None:
         requests = {self._table: [{"PutRequest": {"Item": item}} for item in items]}
-        for _ in range(_WRITE_TRIES):
+        for attempt in range(_WRITE_TRIES):
             requests = self._client().batch_write_item(RequestItems=requests).get("UnprocessedItems") or {}
             if not requests:
                 return
+            time.sleep(random.uniform(0.01, 0.03) * 2**attempt)  # noqa: S311 - jitter
         raise UnavailableError("the tasks could not be written")
 
     def tasks(self, job_id: str, unit: str | None = None) -> list[Task]:
@@ -132,66 +159,52 @@ class DynamoDBTaskStore:
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def begin_slice(self, task: Task, slice_id: str) -> Task:
-        # A mark that is still there was left by a slice that died: what it had not counted yet is lost.
-        at_least = task.at_least or task.running is not None
-        values: dict[str, Any] = {":slice": slice_id, ":at_least": at_least}
-        condition = _NOT_WORKED_ON
+        parts, expression = task.parts, "SET running = :slice, revision = :next"
+        values: dict[str, Any] = {":slice": slice_id, ":revision": task.revision, ":next": task.revision + 1}
         if task.running is not None:
-            condition = "running = :before"
-            values[":before"] = task.running
+            # The mark was left by a slice that died: what it had not counted yet is lost.
+            parts = tuple(replace(part, at_least=True) if part.status == PENDING else part for part in parts)
+            expression += ", parts = :parts"
+            values[":parts"] = parts_to_text(parts)
         # Ours already: this is the client's own repetition of a call whose answer was lost.
-        condition = f"#status = :pending AND ({condition} OR {_WORKED_ON_BY_US})"
-        values[":pending"] = PENDING
-        now = self._update(task, "SET running = :slice, at_least = :at_least", condition, values)
-        return replace(task, running=slice_id, at_least=at_least, erased=now["erased"])
+        self._update(task, expression, f"{_AS_IT_WAS_READ} OR {_WORKED_ON_BY_US}", values)
+        return replace(task, parts=parts, running=slice_id, revision=task.revision + 1)
 
-    # Counts are set to a sum, never added to: the client repeats a call whose answer was lost.
-    def add_erased(self, task: Task, slice_id: str, count: int) -> None:
-        values = {":slice": slice_id, ":erased": task.erased + count}
-        self._update(task, "SET erased = :erased", _WORKED_ON_BY_US, values)
-
-    def end_slice(self, task: Task, slice_id: str, *, count: int, status: str, stalls: int, reason: str | None) -> None:
+    # Parts are written whole, with sums: the client repeats a call whose answer was lost.
+    def note_progress(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
         self._update(
             task,
-            "SET #status = :status, stalls = :stalls, reason = :reason, erased = :erased REMOVE running",
+            "SET parts = :parts, revision = revision + :one",
             _WORKED_ON_BY_US,
-            {
-                ":slice": slice_id,
-                ":status": status,
-                ":stalls": stalls,
-                ":reason": reason or "",
-                ":erased": task.erased + count,
-            },
+            {":slice": slice_id, ":parts": parts_to_text(parts), ":one": 1},
         )
 
-    def set_verified(self, task: Task, *, status: str, rounds: int, stalls: int, reason: str | None) -> None:
+    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
         self._update(
             task,
-            "SET #status = :status, rounds = :rounds, stalls = :stalls, reason = :reason",
-            f"#status = :erased AND {_NOT_WORKED_ON}",
-            {
-                ":status": status,
-                ":rounds": rounds,
-                ":stalls": stalls,
-                ":reason": reason or "",
-                ":erased": ERASED_UNVERIFIED,
-            },
+            "SET parts = :parts, revision = revision + :one REMOVE running",
+            _WORKED_ON_BY_US,
+            {":slice": slice_id, ":parts": parts_to_text(parts), ":one": 1},
         )
 
-    def _update(self, task: Task, expression: str, condition: str, values: dict[str, Any]) -> dict[str, Any]:
-        """The update under a condition; returns the whole record as it is then. Raises :class:`SliceLostError`."""
-        arguments: dict[str, Any] = {
-            "TableName": self._table,
-            "Key": task_key(task),
-            "UpdateExpression": expression,
-            "ConditionExpression": condition,
-            "ExpressionAttributeValues": {name: to_attribute(value) for name, value in values.items()},
-            "ReturnValues": "ALL_NEW",
-        }
-        if "#status" in expression or "#status" in condition:
-            arguments["ExpressionAttributeNames"] = {"#status": "status"}
+    def set_verified(self, task: Task, parts: Sequence[Part]) -> None:
+        self._update(
+            task,
+            "SET parts = :parts, revision = :next",
+            f"{_AS_IT_WAS_READ} AND {_NOT_WORKED_ON}",
+            {":parts": parts_to_text(parts), ":revision": task.revision, ":next": task.revision + 1},
+        )
+
+    def _update(self, task: Task, expression: str, condition: str, values: dict[str, Any]) -> None:
+        """The update under a condition. Raises :class:`SliceLostError`."""
         try:
-            return from_item(self._client().update_item(**arguments)["Attributes"])
+            self._client().update_item(
+                TableName=self._table,
+                Key=task_key(task),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeValues={name: to_attribute(value) for name, value in values.items()},
+            )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise

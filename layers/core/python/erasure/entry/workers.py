@@ -5,44 +5,57 @@ What each takes and returns is in ``docs/architecture.md``. Nothing here logs mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aws_lambda_powertools.logging.logger import Logger
 
-from erasure.adapters.messaging import StepFunctionsWorkflow
+from erasure.domain.subject import Subject
+from erasure.domain.target_spec import TargetSpec
 from erasure.errors import InvalidInputError, places_of
-from erasure.ports import AuditLog, Clock, DataMapStore, RequestStore, TaskStore
+from erasure.ports import AuditLog, Clock, DataMapStore, RequestStore, TaskStore, Workflow
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
-from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
+from erasure.services.verify_unit import VerifyUnitDependencies, holds_anything, verify_unit
 from erasure.targets.protocol import Deadline
 
 Handler = Callable[[Any, Any], Any]
 
 
-def make_start_jobs(workflow: StepFunctionsWorkflow, logger: Logger) -> Handler:
-    """SQS batch in, partial batch response out: one bad message never takes the others along."""
-    from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+def make_start_jobs(workflow: Workflow, batch_queue_arn: str, logger: Logger) -> Handler:
+    """SQS batch in, partial batch response out: one bad message, or one job that cannot be started, never takes the
+    others along. ``batch_queue_arn``: whose messages are packed together."""
+    from erasure.services.start_jobs import Job, Message, job_of, pack, read_message
 
-    from erasure.services.start_jobs import start_job
+    def read(records: Iterable[Any], failed: list[str]) -> list[Message]:
+        messages = []
+        for record in records:
+            try:
+                messages.append(read_message(record["messageId"], record["body"]))
+            except InvalidInputError as error:
+                logger.error("message refused", field=error.field, rule=error.rule, message_id=record["messageId"])
+                failed.append(record["messageId"])
+        return messages
 
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-
-    def handle_record(record: Any) -> None:
+    def start(job: Job, failed: list[str]) -> None:
         try:
-            job_id = start_job(record["body"], workflow)
-        except InvalidInputError as error:
-            logger.error("message refused", field=error.field, rule=error.rule, message_id=record["messageId"])
-            raise
+            workflow.start(job.job_id, job.request_ids, job.attempt)
         except Exception as error:
-            # The queue delivers the message again. Without this line nobody would know why.
+            # The queue delivers the messages again. Without this line nobody would know why.
             kind, places = type(error).__name__, places_of(error)
-            logger.error("job not started", kind=kind, places=places, message_id=record["messageId"])
-            raise
-        logger.info("job started", job_id=job_id)
+            logger.error("job not started", kind=kind, places=places, job_id=job.job_id)
+            failed.extend(job.message_ids)
+        else:
+            logger.info("job started", job_id=job.job_id, requests=len(job.request_ids))
 
-    def handle(event: Any, context: Any) -> Any:
-        return process_partial_response(event, handle_record, processor, context)
+    def handle(event: Any, _context: Any) -> dict[str, Any]:
+        failed: list[str] = []
+        lanes: dict[bool, list[Any]] = {True: [], False: []}
+        for record in event["Records"]:
+            lanes[record["eventSourceARN"] == batch_queue_arn].append(record)
+        jobs = [*map(job_of, read(lanes[False], failed)), *pack(read(lanes[True], failed))]
+        for job in jobs:
+            start(job, failed)
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     return handle
 
@@ -63,7 +76,16 @@ def make_plan_job(
 
     def handle(event: Any, _context: Any) -> dict[str, Any]:
         job_id, request_ids = event["job_id"], event["request_ids"]
-        units = plan_job(job_id, request_ids, requests=requests, tasks=tasks, data_maps=data_maps, audit=audit, now=now)
+        units = plan_job(
+            job_id,
+            request_ids,
+            event["attempt"],
+            requests=requests,
+            tasks=tasks,
+            data_maps=data_maps,
+            audit=audit,
+            now=now,
+        )
         logger.info("job planned", job_id=job_id, units=len(units), tasks=sum(len(unit.tasks) for unit in units))
         passes = passes_of_each(len(units))
         return {
@@ -78,16 +100,18 @@ def make_plan_job(
     return handle
 
 
-def _deadline(context: Any, margin_seconds: int) -> Deadline:
+def _deadline(event: Mapping[str, Any], context: Any, margin_seconds: int) -> Deadline:
     """Stop ``margin_seconds`` before the function's time is up, but work for half of it at least: a margin that is
-    longer than the timeout would make slices that do nothing, for ever."""
+    longer than the timeout would make slices that do nothing, for ever. A caller who waits says in ``seconds`` how
+    long it does."""
     remaining = context.get_remaining_time_in_millis() / 1000
-    return Deadline(max(remaining - margin_seconds, remaining / 2))
+    own = max(remaining - margin_seconds, remaining / 2)
+    return Deadline(min(own, event["seconds"]) if "seconds" in event else own)
 
 
 def _unit_of(event: Mapping[str, Any]) -> dict[str, Any]:
     """The unit as it travels on, without what the functions before have told about it."""
-    return {name: event[name] for name in ("job_id", "unit", "eraser", "passes_left")}
+    return {name: event[name] for name in ("job_id", "unit", "eraser", "passes_left", "seconds") if name in event}
 
 
 def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
@@ -95,7 +119,7 @@ def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger)
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
         job_id, unit = event["job_id"], event["unit"]
-        more = erase_unit(job_id, unit, context.aws_request_id, _deadline(context, margin_seconds), use)
+        more = erase_unit(job_id, unit, context.aws_request_id, _deadline(event, context, margin_seconds), use)
         logger.info("slice ended", job_id=job_id, unit=unit, more=more)
         return {**_unit_of(event), "more": more}
 
@@ -103,11 +127,23 @@ def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger)
 
 
 def make_verify_target(use: VerifyUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
-    """Verify a unit and say what comes next. A unit without passes left goes no further, whatever is left of it."""
+    """Verify a unit and say what comes next. A unit without passes left goes no further, whatever is left of it.
+
+    Also answers whether some targets hold anything of a subject: this function's role may read them. That call has the
+    subject's id in it, so nothing of it is logged.
+    """
+
+    def look_up(lookup: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+        subject = Subject(lookup["subject"]["tenant_id"], lookup["subject"]["id"], lookup["subject"]["type"])
+        specs = [TargetSpec.from_dict(spec) for spec in lookup["specs"]]
+        return {"found": holds_anything(subject, specs, use.targets, deadline)}
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
+        deadline = _deadline(event, context, margin_seconds)
+        if "lookup" in event:
+            return look_up(event["lookup"], deadline)
         job_id, unit = event["job_id"], event["unit"]
-        step = verify_unit(job_id, unit, _deadline(context, margin_seconds), use)
+        step = verify_unit(job_id, unit, deadline, use)
         logger.info("unit verified", job_id=job_id, unit=unit, again=step.again, wait=step.wait)
         left = event["passes_left"] - 1
         if step.again and left <= 0:

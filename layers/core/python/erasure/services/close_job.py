@@ -1,28 +1,35 @@
-"""Close a job: add up the outcomes and say honestly whether the request is finished."""
+"""Close a job: add up the outcomes and say honestly which requests are finished."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.outcome import DETACHED, ERASED, TargetOutcome, is_finished, merge_outcomes, outcome_of_erasure
 from erasure.domain.outcome import FAILED as OUTCOME_FAILED
-from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes, outcome_of_erasure
-from erasure.domain.plan import FAILED, VERIFIED, Task
+from erasure.domain.plan import FAILED, VERIFIED, Part, Task
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
+from erasure.services.side_by_side import side_by_side
+from erasure.services.task_parts import parts_by_request
 
+PARALLEL_REQUESTS = 8
+ACCESS_REVOKED, ACCESS_NOT_REVOKED = "access_revoked", "access_not_revoked"
+"""The events with which a partial job closes a request."""
 _TRIES = 5
 _FINISHED, _ATTENTION = "finished", "attention"
-"""The events with which a job closes a request."""
+"""The events with which any other job does."""
 _CLOSED = "closed:"
 """Begins the id of the audit event with which a job closes a request; the job's id follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedJob:
-    """``finished`` and ``attention``: requests that this job closed, with the seconds since each was requested.
+    """``finished`` and ``attention``: requests that this job closed, with the seconds since each was requested. Of a
+    partial job, ``finished`` has those of which all that it covered is gone.
 
     Also what an earlier call closed: it may have died before anybody was told.
     """
@@ -39,24 +46,62 @@ def close_job(
     tasks: TaskStore,
     audit: AuditLog,
     now: Clock,
+    partial: bool = False,
 ) -> ClosedJob:
-    """Write the outcomes of the job's requests. Closing again changes nothing."""
-    all_tasks = tasks.tasks(job_id)
-    finished: list[float] = []
-    attention: list[float] = []
-    for request_id in request_ids:
-        own = [task for task in all_tasks if task.request_id == request_id]
-        closed = _close(request_id, job_id, own, requests, audit, now)
-        if closed is not None:
-            request, is_done = closed
-            (finished if is_done else attention).append((now() - request.requested_at).total_seconds())
-    return ClosedJob(tuple(finished), tuple(attention))
+    """Write the outcomes of the job's requests. Closing again changes nothing.
+
+    ``partial``: the job covered a part of what has to be erased, so that its requests go on, whatever it came to; a
+    later job's counts are added. Requests that the job did not claim are left alone. Raises ``UnavailableError`` when
+    a request could not be closed, after the others were.
+    """
+    own = parts_by_request(tasks.tasks(job_id))
+
+    def close(request_id: str) -> tuple[bool, float] | None:
+        job = _Job(job_id, tuple(_outcome(task, part) for task, part in own.get(request_id, [])), partial)
+        closed = _close(request_id, job, requests, audit, now)
+        if closed is None:
+            return None
+        request, is_done = closed
+        return is_done, (now() - request.requested_at).total_seconds()
+
+    closed = [told for told in side_by_side(close, list(dict.fromkeys(request_ids)), PARALLEL_REQUESTS) if told]
+    return ClosedJob(
+        finished=tuple(seconds for is_done, seconds in closed if is_done),
+        attention=tuple(seconds for is_done, seconds in closed if not is_done),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A job as one of its requests sees it. ``outcomes``: of the targets that it covered for this request."""
+
+    job_id: str
+    outcomes: tuple[TargetOutcome, ...]
+    partial: bool
+
+    @property
+    def event_id(self) -> str:
+        return f"{_CLOSED}{self.job_id}"
+
+    def event(self, *, done: bool) -> str:
+        if self.partial:
+            return ACCESS_REVOKED if done else ACCESS_NOT_REVOKED
+        return _FINISHED if done else _ATTENTION
+
+    def stands(self, request: ErasureRequest, told: str) -> bool | None:
+        """Whether the request is done with this job, which has told so before; ``None`` if it stands otherwise now."""
+        if self.partial:
+            names = {outcome.target for outcome in self.outcomes}
+            return is_finished(outcome for outcome in request.outcomes if outcome.target in names)
+        if request.state == FINISHED:
+            return True if told == _FINISHED else None
+        return False if told == _ATTENTION and request.state == STARTED and request.attention else None
 
 
 def _close(
-    request_id: str, job_id: str, tasks: Sequence[Task], requests: RequestStore, audit: AuditLog, now: Clock
+    request_id: str, job: _Job, requests: RequestStore, audit: AuditLog, now: Clock
 ) -> tuple[ErasureRequest, bool] | None:
-    """The request and whether it is finished; ``None`` if it is neither open nor as this job left it."""
+    """The request and whether it is done; ``None`` if it is not this job's, or neither open nor as this job left it."""
     for _ in range(_TRIES):
         # The trail first, then the record: another job closes by writing both, so if the place after this trail is
         # still free when we write, the record that we add our outcomes to is the latest one.
@@ -64,46 +109,55 @@ def _close(
         request = requests.get(request_id)
         if request is None:
             return None
-        told = next((entry.event for entry in entries if entry.event_id == f"{_CLOSED}{job_id}"), None)
+        told = next((entry.event for entry in entries if entry.event_id == job.event_id), None)
         if told is not None:
-            return (request, told == _FINISHED) if told == _standing(request) else None
-        if request.state != STARTED:
+            done = job.stands(request, told)
+            return None if done is None else (request, done)
+        if request.state != STARTED or not (job.outcomes or request.job_id == job.job_id):
             return None
-        outcomes = _merged(request, job_id, tasks, entries)
-        # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
-        done = bool(tasks) and is_finished(outcomes)
-        details: dict[str, object] = {"job_id": job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
-        if not tasks:
-            details["reason"] = "no_targets"
-        entry = next_entry(
-            request_id,
-            entries[-1] if entries else None,
-            _FINISHED if done else _ATTENTION,
-            now(),
-            details,
-            event_id=f"{_CLOSED}{job_id}",
-        )
         try:
-            return (request, done) if requests.close(request, job_id, outcomes, now(), entry, finished=done) else None
+            return _write(request, job, entries, requests, now())
         except UnavailableError:
             continue  # somebody else wrote an audit entry in between: follow that one
     raise UnavailableError("the request could not be closed")
 
 
-def _standing(request: ErasureRequest) -> str | None:
-    """The event that would have left the request as it is."""
-    if request.state == FINISHED:
-        return _FINISHED
-    return _ATTENTION if request.state == STARTED and request.attention else None
+def _write(
+    request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry], requests: RequestStore, now: datetime
+) -> tuple[ErasureRequest, bool] | None:
+    outcomes = _merged(request, job, entries)
+    # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
+    done = bool(job.outcomes) and is_finished(job.outcomes if job.partial else outcomes)
+    details: dict[str, object] = {"job_id": job.job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
+    if not job.outcomes:
+        details["reason"] = "no_targets"
+    entry = next_entry(
+        request.request_id,
+        entries[-1] if entries else None,
+        job.event(done=done),
+        now,
+        details,
+        event_id=job.event_id,
+    )
+    is_written = requests.close(
+        request,
+        job.job_id,
+        outcomes,
+        now,
+        entry,
+        finished=done and not job.partial,
+        # A partial job neither calls for attention, since the rest is still to come, nor calls it off.
+        attention=request.attention if job.partial else not done,
+    )
+    return (request, done) if is_written else None
 
 
-def _merged(
-    request: ErasureRequest, job_id: str, tasks: Sequence[Task], entries: Sequence[AuditEntry]
-) -> tuple[TargetOutcome, ...]:
-    own = [_outcome(task) for task in tasks]
-    later = any(entry.event_id.startswith(_CLOSED) and _attempt(entry.event_id) > _attempt(job_id) for entry in entries)
+def _merged(request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry]) -> tuple[TargetOutcome, ...]:
+    later = any(
+        entry.event_id.startswith(_CLOSED) and _attempt(entry.event_id) > _attempt(job.job_id) for entry in entries
+    )
     # What a later attempt found is newer, although this job ends after it: it must not be painted over.
-    return merge_outcomes(own, request.outcomes) if later else merge_outcomes(request.outcomes, own)
+    return merge_outcomes(job.outcomes, request.outcomes) if later else merge_outcomes(request.outcomes, job.outcomes)
 
 
 def _attempt(name: str) -> int:
@@ -111,9 +165,10 @@ def _attempt(name: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _outcome(task: Task) -> TargetOutcome:
+def _outcome(task: Task, part: Part) -> TargetOutcome:
     name, category = task.spec.name, task.spec.category
-    if task.status == VERIFIED:
-        return outcome_of_erasure(name, category, task.erased, at_least=task.at_least)
-    reason = (task.reason if task.status == FAILED else None) or "not_finished"
-    return TargetOutcome(name, category, OUTCOME_FAILED, task.erased, task.at_least, reason)
+    if part.status == VERIFIED:
+        done = ERASED if task.spec.detach is None else DETACHED
+        return outcome_of_erasure(name, category, part.erased, at_least=part.at_least, done=done)
+    reason = (part.reason if part.status == FAILED else None) or "not_finished"
+    return TargetOutcome(name, category, OUTCOME_FAILED, part.erased, part.at_least, reason)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Task
-from erasure.domain.request import STARTED, ErasureRequest
-from erasure.errors import SliceLostError, TargetError, places_of
+from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Part, Task
+from erasure.domain.scope import for_all_organizations
+from erasure.domain.subject import Subject
+from erasure.domain.target_spec import TargetSpec
+from erasure.errors import SliceLostError, UnavailableError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.services.erase_unit import MAX_STALLS, PARALLEL_TASKS
-from erasure.targets.protocol import Deadline, Target
+from erasure.services.side_by_side import side_by_side
+from erasure.services.task_parts import INTERNAL_ERROR, Group, Requests, groups_of, replaced, started_requests
+from erasure.targets.protocol import Deadline, Target, VerifyResult
 
 LONGEST_PAUSE_SECONDS = 60
 
@@ -35,75 +38,103 @@ class NextStep:
     wait: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    status: str
-    rounds: int
-    stalls: int
-    reason: str | None
-
-
 def verify_unit(job_id: str, unit: str, deadline: Deadline, use: VerifyUnitDependencies) -> NextStep:
-    """Verify the unit's erased tasks; returns what has to happen next.
+    """Verify the unit's erased parts; returns what has to happen next.
 
-    A task in which something is left goes back to ``pending``, ``max_rounds`` times at most. Tasks that the eraser has
+    A part of which something is left goes back to ``pending``, ``max_rounds`` times at most. Parts that the eraser has
     not finished are not looked at.
     """
     tasks = use.tasks.tasks(job_id, unit)
-    requests: dict[str, ErasureRequest] = {}
-    for request_id in {task.request_id for task in tasks}:
-        request = use.requests.get(request_id)
-        if request is not None and request.state == STARTED:
-            requests[request_id] = request
-    # A request that may no longer be erased is not worked on again: its tasks stay as they are.
-    live = [task for task in tasks if task.request_id in requests]
-    erased = [task for task in live if task.status == ERASED_UNVERIFIED]
-    open_tasks = [(task.stalls, task.reason) for task in live if task.status == PENDING]
-    if erased:
-        with ThreadPoolExecutor(max_workers=min(PARALLEL_TASKS, len(erased))) as pool:
-            verdicts = pool.map(lambda task: _verify(task, requests[task.request_id], deadline, use), erased)
-        open_tasks += [
-            (verdict.stalls, verdict.reason) for verdict in verdicts if verdict.status in (PENDING, ERASED_UNVERIFIED)
-        ]
-    stalls = max((stalls for stalls, reason in open_tasks if reason), default=0)
-    return NextStep(again=bool(open_tasks), wait=min(LONGEST_PAUSE_SECONDS, 2**stalls) if stalls else 0)
+    # A request that may no longer be erased is not worked on again: its parts stay as they are.
+    requests = started_requests([part for task in tasks for part in task.parts if _is_open(part)], use.requests)
+    open_parts = [
+        part
+        for parts in side_by_side(lambda task: _verify_task(task, requests, deadline, use), tasks, PARALLEL_TASKS)
+        for part in parts
+        if part.request_id in requests and _is_open(part)
+    ]
+    stalls = max((part.stalls for part in open_parts if part.reason), default=0)
+    return NextStep(again=bool(open_parts), wait=min(LONGEST_PAUSE_SECONDS, 2**stalls) if stalls else 0)
 
 
-def _verify(task: Task, request: ErasureRequest, deadline: Deadline, use: VerifyUnitDependencies) -> _Verdict:
-    if deadline.expired():
-        return _Verdict(ERASED_UNVERIFIED, task.rounds, task.stalls, None)  # others had the time: its turn comes
-    verdict = _judge(task, request, deadline, use)
+def holds_anything(
+    subject: Subject, specs: Sequence[TargetSpec], targets: Mapping[str, Target], deadline: Deadline
+) -> bool:
+    """Whether any of these targets holds something of the subject now. Raises ``UnavailableError`` if that cannot be
+    told: only what was looked at to its end is empty."""
+    is_clear = True
+    for spec in specs:
+        (result,) = targets[spec.kind].verify(for_all_organizations(spec), [subject.values()], deadline)
+        if result.left:
+            return True
+        is_clear = is_clear and result.complete and result.problem is None
+    if not is_clear:
+        raise UnavailableError("the targets could not be read")
+    return False
+
+
+def _is_open(part: Part) -> bool:
+    return part.status in (PENDING, ERASED_UNVERIFIED)
+
+
+def _verify_task(task: Task, requests: Requests, deadline: Deadline, use: VerifyUnitDependencies) -> tuple[Part, ...]:
+    """The task's parts as they are afterwards."""
+    parts = [part for part in task.parts_in(ERASED_UNVERIFIED) if part.request_id in requests]
+    if not parts:
+        return task.parts
+    results: dict[str, VerifyResult | None] = {}
+    for group in groups_of(task, parts, requests):
+        if not deadline.expired():
+            results.update(_verify_group(task, group, deadline, use))
+    after = replaced(task, _judge(parts, results, use.max_rounds))
+    if after == task.parts:
+        return after  # others had the time: its turn comes
     try:
-        use.tasks.set_verified(
-            task, status=verdict.status, rounds=verdict.rounds, stalls=verdict.stalls, reason=verdict.reason
-        )
+        use.tasks.set_verified(task, after)
     except SliceLostError:
-        return _Verdict(PENDING, task.rounds, 0, None)  # an eraser is at it again: look later
-    return verdict
+        return replaced(task, [replace(part, status=PENDING, stalls=0) for part in parts])  # look later
+    return after
 
 
-def _judge(task: Task, request: ErasureRequest, deadline: Deadline, use: VerifyUnitDependencies) -> _Verdict:
+def _verify_group(
+    task: Task, group: Group, deadline: Deadline, use: VerifyUnitDependencies
+) -> dict[str, VerifyResult | None]:
+    """By request, what the target found of its part; ``None`` where it raised an exception."""
+    results: list[VerifyResult | None]
     try:
-        result = use.targets[task.spec.kind].verify(task.spec, request.subject.values(), deadline)
-    except TargetError as error:
-        if error.permanent:
-            return _Verdict(FAILED, task.rounds, 0, error.code)
-        return _stalled(task, error.code)
+        results = [*group.verify_results(use.targets[task.spec.kind].verify(task.spec, group.subjects, deadline))]
     except Exception as error:
         _logger.error("a verifier failed: %s at %s", type(error).__name__, places_of(error))
-        return _stalled(task, "internal_error")
+        results = [None] * len(group.parts)
+    return {part.request_id: result for part, result in zip(group.parts, results, strict=True)}
+
+
+def _judge(parts: Sequence[Part], results: Mapping[str, VerifyResult | None], max_rounds: int) -> list[Part]:
+    """The parts with what was found. Those that were not looked at stay as they are."""
+    moved = any(result is not None and (result.complete or result.left) for result in results.values())
+    return [
+        _judged(part, results[part.request_id], max_rounds, moved=moved) for part in parts if part.request_id in results
+    ]
+
+
+def _judged(part: Part, result: VerifyResult | None, max_rounds: int, *, moved: bool) -> Part:
+    """``moved``: the verifier has got somewhere, with this part or another."""
+    if result is None:
+        return _stalled(part, INTERNAL_ERROR)
+    if result.permanent:
+        return replace(part, status=FAILED, stalls=0, reason=result.problem)
     if result.left:
-        rounds = task.rounds + 1
-        if rounds >= use.max_rounds:
-            return _Verdict(FAILED, rounds, 0, "still_present")
-        return _Verdict(PENDING, rounds, 0, None)
-    if not result.complete:
-        return _stalled(task, "verification_incomplete")
-    return _Verdict(VERIFIED, task.rounds, 0, None)
+        rounds = part.rounds + 1
+        if rounds >= max_rounds:
+            return replace(part, status=FAILED, rounds=rounds, stalls=0, reason="still_present")
+        return replace(part, status=PENDING, rounds=rounds, stalls=0, reason=None)
+    if result.complete:
+        return replace(part, status=VERIFIED, stalls=0, reason=None)
+    if moved:
+        return part  # the time, or what the table bears, went to other parts: its turn comes
+    return _stalled(part, result.problem or "verification_incomplete")
 
 
-def _stalled(task: Task, reason: str) -> _Verdict:
-    stalls = task.stalls + 1
-    if stalls >= MAX_STALLS:
-        return _Verdict(FAILED, task.rounds, stalls, reason)
-    return _Verdict(ERASED_UNVERIFIED, task.rounds, stalls, reason)
+def _stalled(part: Part, reason: str) -> Part:
+    stalls = part.stalls + 1
+    return replace(part, status=FAILED if stalls >= MAX_STALLS else part.status, stalls=stalls, reason=reason)

@@ -1,0 +1,116 @@
+"""Tasks seen from their parts: whose they are, which may be worked on, and what a target is given for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from erasure.domain.plan import Part, Task
+from erasure.domain.request import STARTED, ErasureRequest
+from erasure.domain.scope import value_sets
+from erasure.ports import RequestStore
+from erasure.targets.protocol import SliceResult, VerifyResult
+
+INTERNAL_ERROR = "internal_error"
+"""The reason of a part whose target raised an exception."""
+
+Requests = Mapping[str, ErasureRequest]
+
+
+def parts_by_request(tasks: Sequence[Task]) -> dict[str, list[tuple[Task, Part]]]:
+    """What each request has of the tasks, in their order."""
+    parts: dict[str, list[tuple[Task, Part]]] = {}
+    for task in tasks:
+        for part in task.parts:
+            parts.setdefault(part.request_id, []).append((task, part))
+    return parts
+
+
+def started_requests(parts: Iterable[Part], store: RequestStore) -> dict[str, ErasureRequest]:
+    """The requests of these parts that may be worked on now, by id.
+
+    Asked before every slice: a request that is no longer started must not lose another item.
+    """
+    requests = store.get_many(list(dict.fromkeys(part.request_id for part in parts)))
+    return {request_id: request for request_id, request in requests.items() if request.state == STARTED}
+
+
+def replaced(task: Task, parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The task's parts with these in the place of the ones they were made from."""
+    changed = {part.request_id: part for part in parts}
+    return tuple(changed.get(part.request_id, part) for part in task.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parts that a target gets in one call, with the values of their subjects, all different.
+
+    ``places``: for each part, the positions of its values: one for each organization that it is limited to. Two
+    requests for one subject share a position; ``counts_for``: the part to which each position's deletions count.
+    """
+
+    parts: tuple[Part, ...]
+    subjects: tuple[dict[str, str], ...]
+    places: tuple[tuple[int, ...], ...]
+    counts_for: tuple[int, ...]
+
+    def slice_results(self, results: Sequence[SliceResult]) -> list[SliceResult]:
+        """The results of the parts: counts added, done if all are, the gravest problem."""
+        _check_length(results, self.subjects)
+        merged = []
+        for number, places in enumerate(self.places):
+            own = [results[place] for place in places]
+            gravest = _gravest(own)
+            erased = sum(results[place].erased for place in places if self.counts_for[place] == number)
+            done = bool(own) and all(result.done and result.problem is None for result in own)
+            merged.append(SliceResult(erased, done, *gravest))
+        return merged
+
+    def verify_results(self, results: Sequence[VerifyResult]) -> list[VerifyResult]:
+        _check_length(results, self.subjects)
+        merged = []
+        for places in self.places:
+            own = [results[place] for place in places]
+            complete = bool(own) and all(result.complete and result.problem is None for result in own)
+            merged.append(VerifyResult(sum(result.left for result in own), complete, *_gravest(own)))
+        return merged
+
+
+def groups_of(task: Task, parts: Sequence[Part], requests: Requests) -> Iterator[Group]:
+    """The parts in one call, but each of those for which a target raised an exception in a call of its own: what one
+    subject brings about must not be the others' fate."""
+    together = [part for part in parts if part.reason != INTERNAL_ERROR]
+    if together:
+        yield _group(task, together, requests)
+    for part in parts:
+        if part.reason == INTERNAL_ERROR:
+            yield _group(task, [part], requests)
+
+
+def _group(task: Task, parts: Sequence[Part], requests: Requests) -> Group:
+    subjects: dict[tuple[tuple[str, str], ...], int] = {}
+    places: list[tuple[int, ...]] = []
+    counts_for: list[int] = []
+    for number, part in enumerate(parts):
+        request = requests[part.request_id]
+        own = []
+        for values in value_sets(request.subject, request.organization_ids, task.spec):
+            place = subjects.setdefault(tuple(sorted(values.items())), len(subjects))
+            if place == len(counts_for):
+                counts_for.append(number)
+            own.append(place)
+        places.append(tuple(dict.fromkeys(own)))
+    return Group(tuple(parts), tuple(dict(values) for values in subjects), tuple(places), tuple(counts_for))
+
+
+def _gravest(results: Sequence[SliceResult] | Sequence[VerifyResult]) -> tuple[str | None, bool]:
+    """The problem that decides, and whether it is permanent. A part without any values names nothing: it must fail."""
+    if not results:
+        return "missing_value", True
+    problems = [(result.problem, result.permanent) for result in results if result.problem is not None]
+    return max(problems, key=lambda problem: problem[1], default=(None, False))
+
+
+def _check_length(results: Sequence[object], subjects: Sequence[object]) -> None:
+    if len(results) != len(subjects):
+        raise ValueError("a target has to answer for each subject")
