@@ -21,7 +21,7 @@ from erasure.services.self_deletion import SelfDeletionService
 from erasure.services.start_jobs import job_id_for
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import Deadline
-from tests import fakes
+from tests import fake_jobs, fakes
 
 KEY = b"a key of the tests"
 ANN = Subject("acme", "ann")
@@ -50,9 +50,9 @@ class World:
     clock: fakes.FakeClock = field(default_factory=fakes.FakeClock)
     audit: fakes.FakeAuditLog = field(default_factory=fakes.FakeAuditLog)
     delete_ids: fakes.FakeDeleteIdStore = field(default_factory=fakes.FakeDeleteIdStore)
-    tasks: fakes.FakeTaskStore = field(default_factory=fakes.FakeTaskStore)
-    queue: fakes.FakeQueue = field(default_factory=fakes.FakeQueue)
-    target: fakes.FakeTarget = field(default_factory=fakes.FakeTarget)
+    tasks: fake_jobs.FakeTaskStore = field(default_factory=fake_jobs.FakeTaskStore)
+    queue: fake_jobs.FakeJobQueue = field(default_factory=fake_jobs.FakeJobQueue)
+    target: fake_jobs.FakeTarget = field(default_factory=fake_jobs.FakeTarget)
     slices: int = 0
 
     def __post_init__(self) -> None:
@@ -99,10 +99,11 @@ class World:
         for spec in MAP.targets:
             self.target.put(spec, subject.values(), count)
 
-    def plan(self, job_id: str, *request_ids: str) -> list[Unit]:
+    def plan(self, job_id: str, *request_ids: str, attempt: int = 1) -> list[Unit]:
         return plan_job(
             job_id,
             request_ids,
+            attempt,
             requests=self.requests,
             tasks=self.tasks,
             data_maps=self.maps,
@@ -139,7 +140,7 @@ class World:
     def run(self, request: ErasureRequest, attempt: int = 1) -> ClosedJob:
         """A whole job."""
         job_id = job_id_for(request.request_id, attempt)
-        self.loop(job_id, self.plan(job_id, request.request_id))
+        self.loop(job_id, self.plan(job_id, request.request_id, attempt=attempt))
         return self.close(job_id, request.request_id)
 
     def record(self, request: ErasureRequest) -> ErasureRequest:

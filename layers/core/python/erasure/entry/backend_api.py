@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.logging import Logger
 
     from erasure.entry.data_map_routes import DataMaps
+    from erasure.entry.exchange import Family
     from erasure.ports import Clock, SuppressionStore
     from erasure.services.accounts import AccountService
     from erasure.services.api_keys import ApiKeyService
@@ -42,7 +43,7 @@ def make_backend_api(
 ) -> Api:
     """The API with all its families. ``digest_key`` returns the HMAC key of the subject digests."""
     native = NativeFamily(erasures, idempotency, now)
-    families = [
+    families: list[Family] = [
         JuneFamily(erasures),
         VeltFamily(erasures),
         HelloJohnFamily(accounts, erasures),
