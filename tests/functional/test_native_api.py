@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -110,7 +110,8 @@ class TestCreate:
     def test_not_before(self, api: BackendApi) -> None:
         """It waits outside of the queue; what is promised counts from then."""
         moment = api.world.clock() + timedelta(days=30)
-        request_id = accept(api, not_before=moment.isoformat())
+        elsewhere = moment.astimezone(timezone(timedelta(hours=-7)))
+        request_id = accept(api, not_before=elsewhere.isoformat())
         view = body_of(show(api, request_id))
         assert view["not_before"] == format_time(moment)
         assert view["due_at"] == format_time(moment + timedelta(hours=72))
@@ -211,9 +212,9 @@ class TestRules:
             ({"not_before": "2027-02-30T00:00:00Z"}, "not_before", A_TIME),
             ({"not_before": "2027-01-01T00:00:00Z\n"}, "not_before", A_TIME),
             ({"not_before": "2026-03-01T12:00:00Z"}, "not_before", "must be in the future"),
-            ({"not_before": "0001-01-01T00:00:00+23:59"}, "not_before", "must be in the future"),
+            ({"not_before": "0001-01-01T00:00:00+23:59"}, "not_before", A_TIME),
             ({"not_before": "2032-01-01T00:00:00Z"}, "not_before", "must be at most 5 years"),
-            ({"not_before": "9999-12-31T23:59:59-23:59"}, "not_before", "must be at most 5 years"),
+            ({"not_before": "9999-12-31T23:59:59-23:59"}, "not_before", A_TIME),
             ({"dry_run": "true"}, "dry_run", "must be true or false"),
             ({"dry_run": None}, "dry_run", "must be true or false"),
         ],

@@ -10,14 +10,14 @@ command; a key with the scope ``keys:write`` makes the others, for its own tenan
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from erasure.domain.canonical import canonical_json
 from erasure.domain.identifiers import check_idempotency_key, new_batch_id
-from erasure.domain.times import format_time, parse_time
+from erasure.domain.times import format_time
 from erasure.entry.exchange import BACKEND, Call, Refusal, Route, answer
+from erasure.entry.fields import check_moment
 from erasure.entry.problem import problem
 from erasure.errors import InvalidInputError
 from erasure.services.api_keys import ApiKeyService, KeyCommand
@@ -59,7 +59,7 @@ class ApiKeysFamily:
             return {"run_id": run_id, "shown": shown_key(key)}
 
         made = self._idempotency.run(
-            call.caller.tenant_id, "api-keys.create", idempotency_key, canonical_json(body), new_batch_id(), make
+            call.caller.tenant_id, "api-keys.create", idempotency_key, _claimed(call, body), new_batch_id(), make
         )
         # Asked for once more: the text is kept nowhere, it is derived again.
         text = fresh[0] if fresh else self._keys.text_of(made["run_id"])
@@ -74,11 +74,18 @@ class ApiKeysFamily:
         return answer(204, None)
 
 
+def _claimed(call: Call, body: dict[str, Any]) -> str:
+    """What must be equal when the call comes again. The caller too: another key, which may do less, must not be shown
+    what this one made. In ASCII, since nothing has been checked yet."""
+    return json.dumps([call.caller.key_id, body], sort_keys=True)
+
+
 def _command(body: dict[str, Any], call: Call) -> KeyCommand:
     unknown = sorted(body.keys() - _FIELDS)
     if unknown:
         raise InvalidInputError("body", f"may only have the fields {', '.join(sorted(_FIELDS))}")
     scopes, name, limit = body.get("scopes"), body.get("name", ""), body.get("calls_per_minute")
+    valid_until = body.get("valid_until")
     if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
         raise InvalidInputError("scopes", "must be a list of texts")
     if not isinstance(name, str):
@@ -89,22 +96,10 @@ def _command(body: dict[str, Any], call: Call) -> KeyCommand:
         tenant_id=call.caller.tenant_id,
         scopes=frozenset(scopes),
         name=name,
-        valid_until=_moment(body.get("valid_until"), "valid_until"),
+        valid_until=None if valid_until is None else check_moment(valid_until, "valid_until"),
         calls_per_minute=limit,
         granted=call.caller.scopes,
     )
-
-
-def _moment(value: object, field: str) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = parse_time(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInputError(field, "must be a time with its offset, such as 2030-01-31T12:00:00Z")
-    return moment
 
 
 def shown_key(key: ApiKey) -> dict[str, Any]:

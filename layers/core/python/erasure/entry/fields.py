@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from erasure.domain.canonical import canonical_json
 from erasure.domain.identifiers import check_idempotency_key, check_identifier
+from erasure.domain.times import parse_time
 from erasure.errors import InvalidInputError
 from erasure.services.erasures import IdempotencyClaim
 
 if TYPE_CHECKING:
     from erasure.entry.exchange import Call
+
+# What fromisoformat() would take besides (week dates, hours alone) is not what anybody means.
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 class ListTooLongError(InvalidInputError):
@@ -27,6 +35,16 @@ def check_identifiers(value: object, field: str, most: int) -> tuple[str, ...]:
     if len(set(identifiers)) > most:
         raise ListTooLongError(field, f"must not name more than {most} different ones")
     return identifiers
+
+
+def check_moment(value: object, field: str) -> datetime:
+    """The moment in ``value``, RFC 3339 with its offset; in UTC. Raises :class:`InvalidInputError`."""
+    try:
+        if isinstance(value, str) and _MOMENT.fullmatch(value):
+            return parse_time(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInputError(field, "must be a time with its offset, such as 2030-01-31T12:00:00Z")
 
 
 def claim_of(call: Call, operation: str, body: object) -> IdempotencyClaim | None:

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 from erasure.domain.identifiers import check_idempotency_key, check_identifier, is_request_id, new_batch_id
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.subject import SUBJECT_TYPES, USER, Subject
-from erasure.domain.times import format_time, parse_time
+from erasure.domain.times import format_time
 from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
-from erasure.entry.fields import check_identifiers, claim_of
+from erasure.entry.fields import check_identifiers, check_moment, claim_of
 from erasure.entry.problem import problem
 from erasure.errors import InvalidInputError, NotFoundError
 from erasure.services.erasures import (
@@ -61,11 +61,8 @@ _PATH = "/v1/erasure-requests"
 _ONE = f"{_PATH}/{{request_id}}"
 _FIELDS = frozenset({"subjects", "scope", "not_before", "dry_run"})
 
-# What int() and fromisoformat() would take besides ("+1", "１", week dates, hours alone) is not what anybody means.
+# What int() would take besides ("+1", "1_0", "１") is no length.
 _LIMIT = re.compile("[0-9]{1,3}")
-_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 
 
 class _FirstTimeError(NotFoundError):
@@ -202,7 +199,7 @@ def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
     tenant_id = call.caller.tenant_id
     subjects = _subjects(body.get("subjects"), tenant_id)
     organization_ids = _organization_ids(body["scope"]) if "scope" in body else ()
-    not_before = _moment(body["not_before"]) if "not_before" in body else None
+    not_before = check_moment(body["not_before"], "not_before") if "not_before" in body else None
     is_dry_run = body.get("dry_run", False)
     if not isinstance(is_dry_run, bool):
         raise InvalidInputError("dry_run", "must be true or false")
@@ -257,15 +254,6 @@ def _organization_ids(scope: object) -> tuple[str, ...]:
     if sum(len(organization_id.encode()) for organization_id in different) > MAX_ORGANIZATIONS_BYTES:
         raise InvalidInputError(field, f"must not be longer than {MAX_ORGANIZATIONS_BYTES} bytes together")
     return different
-
-
-def _moment(value: object) -> datetime:
-    try:
-        if isinstance(value, str) and _MOMENT.fullmatch(value):
-            return parse_time(value.upper())
-    except ValueError:
-        pass
-    raise InvalidInputError("not_before", "must be a time with its offset, such as 2030-01-31T12:00:00Z")
 
 
 def _own_id(request_id: str) -> str:
