@@ -22,7 +22,7 @@ import yaml
 from local.demo_view import DemoView, PersonRow, TargetRow, states_text
 from local.deployment import SAMPLE_DATA_MAP, up
 from local.inventory import SELF_DELETION, Comparison, Snapshot, Thing, compare, take_snapshot
-from local.sample import HEAVY, Person, people
+from local.sample import HEAVY, Group, Owner, Person, groups, people
 from local.seeding import seed
 from local.stack import ROOT, LocalError, Place, Stack, port_argument
 from local.tokens import token
@@ -65,7 +65,8 @@ def demo(place: Place) -> int:
         seed(stack, progress)
     with view.working("reading everything, as an independent reader"):
         before = take_snapshot(stack, trust_etags_of=person)
-    view.say(f"{len(before.things):,} things of {len(before.owners())} people")
+    owners = Counter(type(owner) for owner in before.owners())
+    view.say(f"{len(before.things):,} things of {owners[Person]} people and {owners[Group]} groups")
 
     view.step("What there is of the person")
     rows = _target_rows(before, person)
@@ -117,10 +118,14 @@ def _target_rows(snapshot: Snapshot, person: Person) -> list[TargetRow]:
         found.setdefault(_place(thing), Counter())[thing.kind] += 1
     rows = []
     for target in yaml.safe_load(SAMPLE_DATA_MAP.read_text())["targets"]:
+        if "group" in target.get("subjects", ()):
+            continue
         engine = "dynamodb" if "dynamodb" in target else "s3"
         container = target[engine].get("table") or target[engine].get("bucket")
         category = target["category"]
         counted = found.get((engine, container, category), Counter())
+        if target.get("action", "delete") != "delete":
+            counted = Counter({"item": len(snapshot.mentioning(person))})
         place = f"{'DynamoDB' if engine == 'dynamodb' else 'S3'} {container}"
         rows.append(TargetRow(target["name"], category, place, counted, category in SELF_DELETION))
     return rows
@@ -186,7 +191,7 @@ def _watch_until_settled(http: httpx.Client, request_id: str, watcher: JobWatche
 def _person_rows(before: Snapshot, after: Snapshot, result: Comparison, person: Person) -> list[PersonRow]:
     changed = Counter(change.thing.owner for change in result.changed)
 
-    def row(who: Person, label: str, expected: str) -> PersonRow:
+    def row(who: Owner, label: str, expected: str) -> PersonRow:
         return PersonRow(label, len(before.of(who)), len(after.of(who)), changed[who], expected)
 
     kept = len([thing for thing in before.of(person) if thing.category not in SELF_DELETION])
@@ -214,7 +219,14 @@ def _person_rows(before: Snapshot, after: Snapshot, result: Comparison, person: 
         sum(changed[other] for other in others) + changed[None],
         "unchanged",
     )
-    return [erased, stays, *near, rest]
+    of_groups = PersonRow(
+        f"the {len(groups())} groups",
+        sum(len(before.of(group)) for group in groups()),
+        sum(len(after.of(group)) for group in groups()),
+        sum(changed[group] for group in groups()),
+        "unchanged",
+    )
+    return [erased, stays, *near, rest, of_groups]
 
 
 def _audit(stack: Stack, request_id: str) -> tuple[list[Mapping[str, Any]], bool]:

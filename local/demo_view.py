@@ -32,7 +32,12 @@ _STATUS = {
     "verified": "[green]✓ verified[/]",
     "failed": "[red]✗ failed[/]",
 }
-_OUTCOME = {"erased": "[green]✓ erased[/]", "already_absent": "[dim]✓ already absent[/]", "failed": "[red]✗ failed[/]"}
+_OUTCOME = {
+    "erased": "[green]✓ erased[/]",
+    "already_absent": "[dim]✓ already absent[/]",
+    "detached": "[green]✓ detached[/]",
+    "failed": "[red]✗ failed[/]",
+}
 
 
 @dataclass(frozen=True, slots=True)

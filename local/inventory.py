@@ -2,7 +2,8 @@
 
 It shares nothing with the service. It reads every table by Scan and every bucket version by version, and goes by
 what the seeder wrote down for it: the owner attributes of an item, and the plan's exact list of object keys.
-What nobody planned belongs to nobody, and may no more change than a neighbour's data.
+What nobody planned belongs to nobody, and may no more change than a neighbour's data. The one way in which an erasure
+may change what is not its subject's: a comment of somebody else may lose exactly its mention of the subject.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from local.sample import TABLES, Person, objects
+from local.sample import MENTIONS, TABLES, Group, Owner, Person, StoredObject, objects
 from local.stack import Stack
 
 if TYPE_CHECKING:
@@ -33,15 +34,18 @@ class Thing:
     """One item, object version, delete marker or unfinished upload.
 
     ``container`` is the table or bucket, ``name`` its key in there (unique with ``kind``), ``digest`` stands
-    for its whole content. ``owner`` is None for what nobody planned.
+    for its whole content. ``owner`` is None for what nobody planned. ``organization``: in which it is the owner's, if
+    any. ``mentions``: whom it mentions, with the digest that it has without exactly this mention.
     """
 
     kind: str
     container: str
     name: str
     digest: str
-    owner: Person | None
+    owner: Owner | None
     category: str
+    organization: str = ""
+    mentions: Mapping[Person, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +54,23 @@ class Snapshot:
 
     things: Mapping[tuple[str, str, str], Thing]
 
-    def of(self, person: Person, categories: Iterable[str] | None = None) -> list[Thing]:
+    def of(self, owner: Owner, categories: Iterable[str] | None = None) -> list[Thing]:
         wanted = None if categories is None else frozenset(categories)
         return [
             thing
             for thing in self.things.values()
-            if thing.owner == person and (wanted is None or thing.category in wanted)
+            if thing.owner == owner and (wanted is None or thing.category in wanted)
         ]
 
-    def counts(self, person: Person, categories: Iterable[str] | None = None) -> Counter[tuple[str, str]]:
-        """How many things of the person there are, by (container, kind)."""
-        return Counter((thing.container, thing.kind) for thing in self.of(person, categories))
+    def mentioning(self, owner: Owner) -> list[Thing]:
+        """What somebody else owns and mentions them."""
+        return [thing for thing in self.things.values() if owner in thing.mentions and thing.owner != owner]
 
-    def owners(self) -> list[Person]:
+    def counts(self, owner: Owner, categories: Iterable[str] | None = None) -> Counter[tuple[str, str]]:
+        """How many things of the owner there are, by (container, kind)."""
+        return Counter((thing.container, thing.kind) for thing in self.of(owner, categories))
+
+    def owners(self) -> list[Owner]:
         return sorted({thing.owner for thing in self.things.values() if thing.owner}, key=str)
 
 
@@ -76,11 +84,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``left``: what is still there of what should be gone. ``changed``: what should not have been touched."""
+    """``left``: what is still there of what should be gone, mentions included. ``changed``: what should not have been
+    touched. ``detached``: how many things of others lost exactly their mention of the subject, as they should."""
 
     erased: int
     left: tuple[Thing, ...]
     changed: tuple[Change, ...]
+    detached: int = 0
 
     @property
     def clean(self) -> bool:
@@ -88,28 +98,51 @@ class Comparison:
 
 
 def compare(
-    before: Snapshot, after: Snapshot, subject: Person, categories: Iterable[str] = SELF_DELETION
+    before: Snapshot,
+    after: Snapshot,
+    subject: Owner,
+    categories: Iterable[str] | None = SELF_DELETION,
+    organizations: Collection[str] = (),
 ) -> Comparison:
-    """What an erasure of the subject's ``categories`` left behind, and what else it changed."""
-    wanted = frozenset(categories)
+    """What an erasure of the subject's ``categories`` (``None``: all) left behind, and what else it changed.
+
+    ``organizations``: it was limited to these. Mentions go with their category, and not if there was such a limit.
+    """
+    wanted = None if categories is None else frozenset(categories)
 
     def to_erase(thing: Thing) -> bool:
-        return thing.owner == subject and thing.category in wanted
+        if thing.owner != subject or (organizations and thing.organization not in organizations):
+            return False
+        return wanted is None or thing.category in wanted
 
-    left = tuple(thing for thing in after.things.values() if to_erase(thing))
+    def to_detach(thing: Thing) -> bool:
+        if thing.owner == subject or organizations or subject not in thing.mentions:
+            return False
+        return wanted is None or MENTIONS in wanted
+
+    left = tuple(thing for thing in after.things.values() if to_erase(thing) or to_detach(thing))
     gone = [thing for key, thing in before.things.items() if to_erase(thing) and key not in after.things]
+    detached = 0
     changed: list[Change] = []
     for key in before.things.keys() | after.things.keys():
         old, new = before.things.get(key), after.things.get(key)
         known = old or new
         if known is None or to_erase(known) or old == new:
             continue
+        if old is not None and new is not None and to_detach(old) and _lost_mention(old, new, subject):
+            detached += 1
+            continue
         changed.append(Change("lost" if new is None else "appeared" if old is None else "altered", known))
-    return Comparison(len(gone), left, tuple(sorted(changed, key=lambda change: change.thing.name)))
+    ordered = tuple(sorted(changed, key=lambda change: change.thing.name))
+    return Comparison(len(gone), left, ordered, detached)
+
+
+def _lost_mention(old: Thing, new: Thing, subject: Owner) -> bool:
+    return isinstance(subject, Person) and new.digest == old.mentions[subject] and new.owner == old.owner
 
 
 def take_snapshot(
-    stack: Stack, *, trust_etags_of: Person | None = None, progress: Callable[[int], None] | None = None
+    stack: Stack, *, trust_etags_of: Owner | None = None, progress: Callable[[int], None] | None = None
 ) -> Snapshot:
     """Read everything in the sample's tables and in every bucket whose name begins with ``app-``.
 
@@ -125,43 +158,74 @@ def take_snapshot(
     return Snapshot(things)
 
 
-def _read(stack: Stack, trust_etags_of: Person | None) -> Iterator[Thing]:
+def _read(stack: Stack, trust_etags_of: Owner | None) -> Iterator[Thing]:
     dynamodb, s3 = stack.client("dynamodb"), stack.client("s3")
     for page in dynamodb.get_paginator("list_tables").paginate():
         for table in page["TableNames"]:
             if table in TABLES:
                 yield from _table(dynamodb, table)
-    owners = {(stored.bucket, stored.key): (stored.owner, stored.category) for stored in objects()}
+    planned = {(stored.bucket, stored.key): stored for stored in objects()}
     for bucket in s3.list_buckets()["Buckets"]:
         if bucket["Name"].startswith("app-"):
-            yield from _bucket(s3, bucket["Name"], owners, trust_etags_of)
+            yield from _bucket(s3, bucket["Name"], planned, trust_etags_of)
 
 
 def _table(dynamodb: DynamoDBClient, table: str) -> Iterator[Thing]:
     keys = [name for name in TABLES[table] if name]
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for item in page["Items"]:
-            owner = None
-            if "owner_tenant" in item and "owner_user" in item:
-                owner = Person(item["owner_tenant"]["S"], item["owner_user"]["S"])
-            category = item.get("owner_category", {}).get("S", "")
-            name = _canonical({key: item[key] for key in keys})
-            yield Thing("item", table, name, _digest(_canonical(item).encode()), owner, category)
+            noted = {name.removeprefix("owner_"): item[name]["S"] for name in item if name.startswith("owner_")}
+            yield Thing(
+                "item",
+                table,
+                _canonical({key: item[key] for key in keys}),
+                _digest(_canonical(item).encode()),
+                _owner(noted),
+                noted.get("category", ""),
+                noted.get("organization", ""),
+                _mentions(item, noted.get("tenant", "")),
+            )
 
 
-_Owners = Mapping[tuple[str, str], tuple[Person, str]]
+def _owner(noted: Mapping[str, str]) -> Owner | None:
+    if "tenant" not in noted:
+        return None
+    if "group" in noted:
+        return Group(noted["tenant"], noted["group"])
+    return Person(noted["tenant"], noted["user"]) if "user" in noted else None
 
 
-def _bucket(s3: S3Client, bucket: str, owners: _Owners, trust_etags_of: Person | None) -> Iterator[Thing]:
+def _mentions(item: Mapping[str, Any], tenant: str) -> dict[Person, str]:
+    """Whom the item mentions, each with the digest of what is left of it without that mention."""
+    listed = item.get("mentioned_user_ids", {}).get("SS", [])
+    indexed = item.get("mention", {}).get("S", "").removeprefix(f"{tenant}#")
+    found = {}
+    for user in {*listed, indexed} - {""}:
+        rest = {name: value for name, value in item.items() if name != "mentioned_user_ids"}
+        if user == indexed:
+            del rest["mention"]
+        if others := [other for other in listed if other != user]:
+            rest["mentioned_user_ids"] = {"SS": others}
+        found[Person(tenant, user)] = _digest(_canonical(rest).encode())
+    return found
+
+
+_Planned = Mapping[tuple[str, str], StoredObject]
+
+
+def _bucket(s3: S3Client, bucket: str, planned: _Planned, trust_etags_of: Owner | None) -> Iterator[Thing]:
     def thing(kind: str, key: str, identity: str, digest: str) -> Thing:
-        owner, category = owners.get((bucket, key), (None, ""))
-        return Thing(kind, bucket, f"{key}\0{identity}", digest, owner, category)
+        stored = planned.get((bucket, key))
+        name = f"{key}\0{identity}"
+        if stored is None:
+            return Thing(kind, bucket, name, digest, None, "")
+        return Thing(kind, bucket, name, digest, stored.owner, stored.category, stored.organization)
 
     def version(entry: Any) -> Thing:
         key, version_id = entry["Key"], entry["VersionId"]
-        owner, _ = owners.get((bucket, key), (None, ""))
+        stored = planned.get((bucket, key))
         content = entry["ETag"]
-        if owner is None or owner != trust_etags_of:
+        if stored is None or stored.owner != trust_etags_of:
             content = _digest(s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)["Body"].read())
         return thing("version", key, version_id, f"{content} {entry['Size']} {entry['IsLatest']}")
 

@@ -1,5 +1,6 @@
 """The sample application's data, as a plan: who there is, and every item and object of theirs.
 
+Things are a person's, in one organization or in none, or a group's. Comments mention people that do not own them.
 The plan depends on nothing but a seed number, so what was written can be checked byte for byte, and whose an
 object is can be told from its key without asking the service. Ids are chosen to be mistaken for one another:
 prefixes of each other, the same id in two tenants, letters that look alike, characters that mean something to
@@ -23,15 +24,21 @@ TABLES: dict[str, tuple[str, str | None]] = {
     "app-memberships": ("group_id", "member"),
     "app-documents": ("tenant_user", "document_id"),
     "app-comments": ("document_id", "comment_id"),
+    "app-workspace-notes": ("tenant_user", "note_id"),
+    "app-invoices": ("tenant_user", "invoice_id"),
+    "app-group-items": ("tenant_group", "item_id"),
 }
 """Table → (partition key, sort key)."""
-INDEXES: dict[str, tuple[str, str, str | None]] = {
-    "app-sessions": ("by-user", "tenant_user", None),
-    "app-memberships": ("by-member", "tenant_id", "user_id"),
-    "app-comments": ("by-author", "author", None),
+INDEXES: dict[str, tuple[tuple[str, str, str | None], ...]] = {
+    "app-sessions": (("by-user", "tenant_user", None),),
+    "app-memberships": (("by-member", "tenant_id", "user_id"),),
+    "app-comments": (("by-author", "author", None), ("by-mention", "mention", None)),
 }
-"""Table → (index, partition key, sort key)."""
-BUCKETS = ("app-documents", "app-attachments", "app-avatars")
+"""Table → (index, partition key, sort key) of each of its indexes."""
+BUCKETS = ("app-documents", "app-attachments", "app-avatars", "app-workspaces")
+MENTIONS = "membership"
+"""The category under which people are taken out of the comments that mention them."""
+ORGANIZATIONS = ("north", "north-east", "ann")
 
 # fmt: off
 _IDS = {
@@ -46,6 +53,7 @@ _IDS = {
         "d9b2d63d-a233-4123-847a-7b6f3c1c5b1e", "kim.lee@example.com", "kim.lee",
     ],
 }
+_GROUP_IDS = {"acme": ["ann", "editors"], "acme-labs": ["ann", "10"], "globex": ["editors", "张"]}
 # fmt: on
 
 
@@ -58,18 +66,30 @@ class Person:
         return f"{self.tenant}/{self.user}"
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    tenant: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/group {self.group}"
+
+
+Owner = Person | Group
+
 HEAVY = Person("acme", "ann")
 """5,000 items and 5,000 objects with two versions each are this person's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One DynamoDB item; ``attributes`` in DynamoDB's own JSON."""
+    """One DynamoDB item; ``attributes`` in DynamoDB's own JSON. ``organization``: where it is the owner's, if any."""
 
     table: str
-    owner: Person
+    owner: Owner
     category: str
     attributes: dict[str, Any]
+    organization: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +101,30 @@ class StoredObject:
 
     bucket: str
     key: str
-    owner: Person
+    owner: Owner
     category: str
     versions: tuple[bytes, ...]
     deleted: bool = False
     uploads: int = 0
+    organization: str = ""
 
 
 def people() -> tuple[Person, ...]:
     """The 50 people of the three tenants."""
     return tuple(Person(tenant, user) for tenant, users in _IDS.items() for user in users)
+
+
+def groups() -> tuple[Group, ...]:
+    """The six groups, two in each tenant, some called like people."""
+    return tuple(Group(tenant, group) for tenant, names in _GROUP_IDS.items() for group in names)
+
+
+def organizations_of(person: Person) -> tuple[str, ...]:
+    """The organizations in which the person keeps something: two, for a third of the people."""
+    number = people().index(person)
+    if number % 3 != 1 or person == HEAVY:
+        return ()
+    return tuple(ORGANIZATIONS[(number // 3 + step) % len(ORGANIZATIONS)] for step in (0, 1))
 
 
 def _text(*parts: object, size: int = 96) -> str:
@@ -104,11 +138,13 @@ def _opaque(prefix: str, *parts: object) -> str:
     return f"{prefix}-{_text(*parts, size=20)}"
 
 
-def _item(table: str, owner: Person, category: str, **attributes: Any) -> Item:
+def _item(table: str, owner: Owner, category: str, organization: str = "", /, **attributes: Any) -> Item:
     typed = {name: {"S": value} if isinstance(value, str) else value for name, value in attributes.items()}
     # The independent reader goes by these, never by keys: it must not share the service's idea of whose data it is.
-    typed |= {"owner_tenant": {"S": owner.tenant}, "owner_user": {"S": owner.user}, "owner_category": {"S": category}}
-    return Item(table, owner, category, typed)
+    noted = {"owner_tenant": owner.tenant, "owner_category": category, "owner_organization": organization}
+    noted |= {"owner_user": owner.user} if isinstance(owner, Person) else {"owner_group": owner.group}
+    typed |= {name: {"S": value} for name, value in noted.items() if value}
+    return Item(table, owner, category, typed, organization)
 
 
 def document_id(owner: Person, number: int) -> str:
@@ -124,6 +160,10 @@ def items() -> Iterator[Item]:
         yield from _access_items(person, chance)
         yield from _document_items(person, count=3_200 if heavy else chance.randint(3, 8))
         yield from _comment_items(person, count=1_780 if heavy else chance.randint(3, 8))
+        yield from _workspace_items(person)
+        yield from _invoice_items(person)
+    for group in groups():
+        yield from _group_items(group)
 
 
 def _account_items(person: Person, preferences: int) -> Iterator[Item]:
@@ -188,6 +228,53 @@ def _comment_items(person: Person, count: int) -> Iterator[Item]:
             comment_id=_opaque("comment", person, number),
             author=f"{person.tenant}#{person.user}",
             text=_text(person, "comment", number, size=120),
+            **_mention(person, host, number),
+        )
+
+
+def _mention(author: Person, host: Person, number: int) -> dict[str, Any]:
+    """Some comments mention whose document it is; in some of them, the author's own id stands beside it."""
+    if number > 30 or number % 3 == 2 or host == author:
+        return {}
+    mentioned = sorted({host.user, author.user}) if number % 2 == 0 else [host.user]
+    return {"mention": f"{host.tenant}#{host.user}", "mentioned_user_ids": {"SS": mentioned}}
+
+
+def _workspace_items(person: Person) -> Iterator[Item]:
+    for organization in organizations_of(person):
+        for number in range(2):
+            yield _item(
+                "app-workspace-notes",
+                person,
+                "content",
+                organization,
+                tenant_user=f"{person.tenant}#{person.user}",
+                note_id=f"{organization}#{number:03}",
+                text=_text(person, organization, "note", number),
+            )
+
+
+def _invoice_items(person: Person) -> Iterator[Item]:
+    """What the law wants kept: a record."""
+    yield _item(
+        "app-invoices",
+        person,
+        "record",
+        tenant_user=f"{person.tenant}#{person.user}",
+        invoice_id=_opaque("invoice", person),
+        total={"N": "49.90"},
+    )
+
+
+def _group_items(group: Group) -> Iterator[Item]:
+    for number in range(3):
+        yield _item(
+            "app-group-items",
+            group,
+            "content",
+            tenant_group=f"{group.tenant}#{group.group}",
+            item_id=_opaque("item", group, number),
+            text=_text(group, "item", number),
         )
 
 
@@ -212,6 +299,15 @@ def objects() -> Iterator[StoredObject]:
                     deleted=number % 40 == 0 if heavy else chance.random() < 0.15,
                     uploads=1 if number % (500 if heavy else 4) == 1 else 0,
                 )
+        for organization in organizations_of(person):
+            place = f"{person.tenant}/{person.user}/{organization}"
+            for number in range(2):
+                key = f"{place}/{_file_name(number)}"
+                yield _object("app-workspaces", key, person, 2, deleted=number == 1, organization=organization)
+    for group in groups():
+        for number in range(4):
+            key = f"{group.tenant}/groups/{group.group}/{_file_name(number)}"
+            yield _object("app-documents", key, group, 2, deleted=number == 2, uploads=number == 3)
 
 
 def _file_name(number: int) -> str:
@@ -222,7 +318,15 @@ def _file_name(number: int) -> str:
 
 
 def _object(
-    bucket: str, key: str, owner: Person, versions: int, *, size: int = 160, deleted: bool = False, uploads: int = 0
+    bucket: str,
+    key: str,
+    owner: Owner,
+    versions: int,
+    *,
+    size: int = 160,
+    deleted: bool = False,
+    uploads: int = 0,
+    organization: str = "",
 ) -> StoredObject:
     contents = tuple(_text(bucket, key, version, size=size).encode() for version in range(versions))
-    return StoredObject(bucket, key, owner, "content", contents, deleted, uploads)
+    return StoredObject(bucket, key, owner, "content", contents, deleted, uploads, organization)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from local.sample import BUCKETS, INDEXES, TABLES, Item, Person, StoredObject, items, objects, people
+from local.sample import BUCKETS, INDEXES, TABLES, Item, Owner, StoredObject, groups, items, objects, people
 from local.stack import LocalError, Stack
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class _KeyState:
     uploads: list[str] = field(default_factory=list)
 
 
-def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Person] | None = None) -> Seeded:
+def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Owner] | None = None) -> Seeded:
     """Create the sample's tables and buckets where they are missing, and fill them as planned.
 
-    ``of``: only the data of these people (default: everybody's). Raises :class:`LocalError`.
+    ``of``: only the data of these people and groups (default: everybody's). Raises :class:`LocalError`.
     """
     began = time.monotonic()
     tell = progress or (lambda _what, _done, _all: None)
     dynamodb, s3 = stack.client("dynamodb"), stack.client("s3")
-    who = frozenset(people() if of is None else of)
+    who: frozenset[Owner] = frozenset((*people(), *groups()) if of is None else of)
     planned_items = [item for item in items() if item.owner in who]
     planned_objects = [stored for stored in objects() if stored.owner in who]
     _create_tables(dynamodb)
@@ -74,7 +74,9 @@ def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Perso
     _write_items(dynamodb, planned_items, tell)
     _write_objects(s3, planned_objects, tell)
     versions = sum(len(stored.versions) for stored in planned_objects)
-    return Seeded(len(who), len(planned_items), len(planned_objects), versions, time.monotonic() - began)
+    return Seeded(
+        len(who.intersection(people())), len(planned_items), len(planned_objects), versions, time.monotonic() - began
+    )
 
 
 def _create_tables(dynamodb: DynamoDBClient) -> None:
@@ -82,17 +84,21 @@ def _create_tables(dynamodb: DynamoDBClient) -> None:
     for table, (partition, sort) in TABLES.items():
         if table in existing:
             continue
-        index = INDEXES.get(table)
-        attributes = {partition, sort, *(index[1:] if index else ())} - {None}
+        indexes = INDEXES.get(table, ())
+        attributes = {partition, sort, *(name for index in indexes for name in index[1:])} - {None}
         definitions: list[AttributeDefinitionTypeDef] = [
             {"AttributeName": name, "AttributeType": "S"} for name in sorted(filter(None, attributes))
         ]
         extra: dict[str, Any] = {}
-        if index:
-            schema = _key_schema(index[1], index[2])
+        if indexes:
             # Keys only: an index that copies everything would hide that erasing goes by the table's own key.
             extra["GlobalSecondaryIndexes"] = [
-                {"IndexName": index[0], "KeySchema": schema, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+                {
+                    "IndexName": name,
+                    "KeySchema": _key_schema(index_partition, index_sort),
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+                for name, index_partition, index_sort in indexes
             ]
         dynamodb.create_table(
             TableName=table,
