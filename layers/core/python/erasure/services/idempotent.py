@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from erasure.domain.canonical import digest_of
 from erasure.domain.subject import keyed_digest
 from erasure.errors import ErasureError, IdempotencyMismatchError, UnavailableError, WithdrawnError
 from erasure.ports import Clock, IdempotencyRecord, IdempotencyStore
@@ -50,8 +49,10 @@ class Idempotency:
         if key is None:
             return action(run_id)
         now = self._now()
-        key_digest = keyed_digest(self._digest_key(), "idempotency", tenant_id, operation, key)
-        wanted = IdempotencyRecord(key_digest, digest_of(body), run_id, now + WINDOW)
+        secret = self._digest_key()
+        key_digest = keyed_digest(secret, "idempotency", tenant_id, operation, key)
+        # Keyed too: a body may be nothing but a subject's id, which somebody could guess from a plain digest.
+        wanted = IdempotencyRecord(key_digest, keyed_digest(secret, "body", body), run_id, now + WINDOW)
         record = self._store.begin(wanted, now)
         if not hmac.compare_digest(record.body_digest, wanted.body_digest):
             raise IdempotencyMismatchError("Idempotency-Key: was used with another body")
