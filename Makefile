@@ -14,11 +14,12 @@ NPM_PACKAGES := asl-validator@4 amplify-dynamodb-simulator@2
 # Handed over by environment, unexpanded: an id may hold anything, a dollar sign included.
 override SUBJECT := $(value SUBJECT)
 override TENANT := $(value TENANT)
-export SUBJECT TENANT PORT
+override SCOPES := $(value SCOPES)
+export SUBJECT TENANT SCOPES PORT
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset token seed demo test bench lint data-map
+.PHONY: help setup up down reset token key seed demo test bench lint data-map
 
 # `sam build` calls the build-* targets from a scratch folder, in its containers too: the place of this file is what
 # tells where the project is. The rest is about a path with spaces or apostrophes in it.
@@ -32,6 +33,7 @@ help:
 	@echo "make down                        stop them"
 	@echo "make reset                       empty state: a fresh stack if one was running"
 	@echo "make token SUBJECT=… TENANT=…    a token of that person"
+	@echo "make key TENANT=…                an API key of that tenant's backend; SCOPES=… for what it may do"
 	@echo "make seed                        fill the sample application (idempotent)"
 	@echo "make demo                        watch a person being erased"
 	@echo "make data-map FILE=…             put a data map into the registry"
@@ -85,6 +87,9 @@ reset: setup
 
 token: setup
 	@$(VENV)/python -m local token
+
+key: setup
+	@$(VENV)/python -m local key
 
 seed: setup
 	@$(VENV)/python -m local seed

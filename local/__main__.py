@@ -1,6 +1,7 @@
 """``python -m local COMMAND``: what the Makefile calls. Results go to stdout, everything else to stderr.
 
-The port comes from ``PORT``, a token's person from ``SUBJECT`` and ``TENANT``.
+The port comes from ``PORT``, a token's person from ``SUBJECT`` and ``TENANT``, a key's tenant and what it may do from
+``TENANT`` and ``SCOPES``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from local.stack import DEFAULT_PORT, LocalError, Place
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=["up", "down", "reset", "token", "seed", "demo", "data-map"])
+    parser.add_argument("command", choices=["up", "down", "reset", "token", "key", "seed", "demo", "data-map"])
     parser.add_argument("file", nargs="?", default="", help="the data map, for data-map")
     options = parser.parse_args(arguments)
     try:
@@ -56,7 +57,11 @@ def _run(command: str, place: Place, file: str) -> object:
         case "reset":
             return _reset(place)
         case "token":
-            return tokens.token(_variable("SUBJECT"), _variable("TENANT"), stack=load_stack(place.port))
+            usage = "say whose token: make token SUBJECT=… TENANT=…"
+            return tokens.token(_variable("SUBJECT", usage), _variable("TENANT", usage), stack=load_stack(place.port))
+        case "key":
+            tenant = _variable("TENANT", "say whose key: make key TENANT=… (TENANT='*' for a platform key)")
+            return deployment.make_key(load_stack(place.port), tenant, os.environ.get("SCOPES", ""))
         case "seed":
             return seeding.seed(deployment.up(place, _say))
         case _:
@@ -77,10 +82,10 @@ def _reset(place: Place) -> object:
     return place.env_file
 
 
-def _variable(name: str) -> str:
+def _variable(name: str, usage: str) -> str:
     value = os.environ.get(name, "")
     if not value:
-        raise LocalError(f"say whose token: make token SUBJECT=… TENANT=… ({name} is empty)")
+        raise LocalError(f"{usage} ({name} is empty)")
     return value
 
 

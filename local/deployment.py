@@ -133,14 +133,26 @@ def deploy(place: Place, built: str, say: Say) -> Stack:
 
 
 def put_data_map(stack: Stack, path: Path) -> str:
-    """Make the file the current data map, with the operator's own command. Returns what that prints.
+    """Make the file the current data map. Returns what the operator's command prints; raises :class:`LocalError`."""
+    return operate(stack, "the data map was not put", "data-map", "put", str(path))
 
-    Raises :class:`LocalError` with the command's explanation.
+
+def make_key(stack: Stack, tenant: str, scopes: str = "", *options: str) -> str:
+    """A new API key's text, for ``tenant`` or, if that is ``*``, for all. ``scopes``: comma-separated; all by default.
+    ``options``: more of the operator's command. Raises :class:`LocalError`."""
+    wanted = ["--scopes", scopes] if scopes else []
+    return operate(stack, "the key was not made", "key", "create", "--tenant", tenant, *wanted, *options)
+
+
+def operate(stack: Stack, problem: str, *arguments: str) -> str:
+    """Run the operator's own command on the stack and return what it prints.
+
+    Raises :class:`LocalError` with ``problem`` and the command's explanation.
     """
-    command = [sys.executable, "-m", "erasure.entry.operator", "data-map", "put", str(path)]
+    command = [sys.executable, "-m", "erasure.entry.operator", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=stack.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LocalError(f"the data map was not put:\n{done.stderr.strip()}")
+        raise LocalError(f"{problem}:\n{done.stderr.strip()}")
     return done.stdout.strip()
 
 

@@ -7,10 +7,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import httpx
 import jwt
 import pytest
 
 import local.stack
+from erasure.domain.api_key import parse_key
 from local import deployment
 from local.emulator import emulator
 from local.stack import LOCAL, ROOT, Place, Stack, read_env, write_env
@@ -39,6 +41,7 @@ def test_help_names_every_command() -> None:
     ("arguments", "hint"),
     [
         (("token",), "make up"),
+        (("key",), "make up"),
         (("data-map", "FILE=local/data-map.yaml"), "make up"),
         (("token", "PORT=80"), "PORT must be"),
         (("up", "PORT=x"), "PORT must be"),
@@ -158,3 +161,21 @@ def test_tables_expire_what_the_emulator_forgot(stack: Stack) -> None:
         described = stack.client("dynamodb").describe_time_to_live(TableName=stack[table])
         assert described["TimeToLiveDescription"]["AttributeName"] == "expires_at"
         assert described["TimeToLiveDescription"]["TimeToLiveStatus"] in {"ENABLED", "ENABLING"}
+
+
+def test_make_key_prints_a_key_and_nothing_else(stack: Stack) -> None:
+    """It opens the backends' API for its tenant, to what its scopes allow and no more."""
+    printed = _make("key", TENANT="o'neil $HOME", SCOPES="erasure:read", PORT=str(TEST_PORT))
+    key = printed.stdout.strip()
+    assert parse_key(key) is not None
+    assert key not in printed.stderr
+    headers = {"Authorization": f"Bearer {key}", "X-Tenant-ID": "o'neil $HOME"}
+    assert httpx.get(f"{stack.api_url}/v1/erasure-requests", headers=headers).json() == {"requests": []}
+    assert httpx.get(f"{stack.api_url}/v1/users/ann", headers=headers).json()["error"] == "insufficient_permissions"
+
+
+def test_make_key_says_whose_it_wants_to_know() -> None:
+    """Without a tenant there is no key."""
+    refused = _make("key", TENANT="", PORT=str(TEST_PORT))
+    assert (refused.returncode != 0, refused.stdout) == (True, "")
+    assert "make key TENANT=" in refused.stderr
