@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,24 +19,30 @@ from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBD
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.aws import Clients
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.key_store import DynamoDBKeyStore
 from erasure.adapters.messaging import SQSJobQueue
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.task_store import DynamoDBTaskStore
+from erasure.domain.api_key import SCOPES
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.entry.wiring import BUILDERS, Handler
+from erasure.services.api_keys import ApiKeyService, KeyCommand
 from erasure.services.self_deletion import SelfDeletionService
 from erasure.targets.dynamodb import DynamoDBTarget
 from erasure.targets.s3 import S3Target
 from erasure.targets.s3_client import make_s3_client
-from tests.contract.stores import INDEXES
+from tests.contract.stores import INDEXES, PROJECTIONS
+from tests.functional.backend_calls import make_event
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 EXAMPLE_REQUEST = "er_01K8ZQ4W7M3T9X5B2C6D8F0G1H"
 """The request that all example events are about; tests put their own in its place."""
 
+BATCH_QUEUE_ARN = "arn:aws:sqs:us-east-1:123456789012:erasure-batch"
+DIGEST_KEY = "a key of the tests"
 ERASERS = {"erasure-erase-dynamodb": "erase_dynamodb", "erasure-erase-s3": "erase_s3"}
 Keys = tuple[str, ...]
 TABLES: dict[str, Keys] = {"accounts": ("pk", "sk"), "notes": ("pk", "sk"), "comments": ("id",)}
@@ -107,6 +114,7 @@ class JobStack:
         self.s3.create_bucket(Bucket="app-files")
         self.s3.put_bucket_versioning(Bucket="app-files", VersioningConfiguration={"Status": "Enabled"})
         self.queue_url = self.sqs.create_queue(QueueName="erasure-interactive")["QueueUrl"]
+        self.batch_queue_url = self.sqs.create_queue(QueueName="erasure-batch")["QueueUrl"]
         definition = json.dumps({"StartAt": "Plan", "States": {"Plan": {"Type": "Pass", "End": True}}})
         machine = self.stepfunctions.create_state_machine(
             name="erasure-job", definition=definition, roleArn="arn:aws:iam::123456789012:role/erasure-job"
@@ -116,10 +124,17 @@ class JobStack:
             "dynamodb": DynamoDBTarget(self.dynamodb, conditional="single"),
             "s3": S3Target(make_s3_client(session)),
         }
+        self.secret = session.create_client("secretsmanager").create_secret(Name="digest-key", SecretString=DIGEST_KEY)
         self.clients = Clients(
-            overrides={"dynamodb": self.dynamodb, "sqs": self.sqs, "stepfunctions": self.stepfunctions}
+            session,
+            overrides={
+                "dynamodb": self.dynamodb,
+                "sqs": self.sqs,
+                "stepfunctions": self.stepfunctions,
+                "lambda": _Workers(self),
+            },
         )
-        self.requests = DynamoDBRequestStore(self._dynamodb, "Requests", "Audit")
+        self.requests = DynamoDBRequestStore(self._dynamodb, "Requests", "Audit", "Registry")
         self.tasks = DynamoDBTaskStore(self._dynamodb, "Requests")
         self.audit = DynamoDBAuditLog(self._dynamodb, "Audit")
         self.maps = DynamoDBDataMapStore(self._dynamodb, "Registry")
@@ -137,9 +152,13 @@ class JobStack:
             "REGISTRY_TABLE": "Registry",
             "AUDIT_TABLE": "Audit",
             "INTERACTIVE_QUEUE_URL": self.queue_url,
+            "BATCH_QUEUE_URL": self.batch_queue_url,
+            "BATCH_QUEUE_ARN": BATCH_QUEUE_ARN,
             "STATE_MACHINE_ARN": self.state_machine,
             "ERASE_DYNAMODB_FUNCTION": "erasure-erase-dynamodb",
             "ERASE_S3_FUNCTION": "erasure-erase-s3",
+            "VERIFY_TARGET_FUNCTION": "erasure-verify-target",
+            "DIGEST_KEY_SECRET_ARN": self.secret["ARN"],
         }
 
     def _build(self, name: str) -> Handler:
@@ -149,7 +168,7 @@ class JobStack:
         return BUILDERS[name](*arguments)
 
     def _create_tables(self) -> None:
-        self.create_table("Requests", ("pk", "sk"), INDEXES)
+        self.create_table("Requests", ("pk", "sk"), INDEXES, PROJECTIONS)
         for name in ("Registry", "Audit"):
             self.create_table(name, ("pk", "sk"))
         self.create_table("DeleteIds", ("pk",))
@@ -157,7 +176,11 @@ class JobStack:
             self.create_table(f"app-{name}", keys, {"by-author": ("author",)} if name == "comments" else {})
 
     def create_table(
-        self, name: str, keys: tuple[str, ...], indexes: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        name: str,
+        keys: tuple[str, ...],
+        indexes: Mapping[str, tuple[str, ...]] | None = None,
+        projections: Mapping[str, Any] | None = None,
     ) -> None:
         names = dict.fromkeys([*keys, *(key for index in (indexes or {}).values() for key in index)])
         arguments: dict[str, Any] = {
@@ -168,7 +191,11 @@ class JobStack:
         }
         if indexes:
             arguments["GlobalSecondaryIndexes"] = [
-                {"IndexName": index, "KeySchema": _schema(keys), "Projection": {"ProjectionType": "KEYS_ONLY"}}
+                {
+                    "IndexName": index,
+                    "KeySchema": _schema(keys),
+                    "Projection": (projections or {}).get(index, {"ProjectionType": "KEYS_ONLY"}),
+                }
                 for index, keys in indexes.items()
             ]
         self.dynamodb.create_table(**arguments)
@@ -219,7 +246,7 @@ class JobStack:
             requests=self.requests,
             data_maps=self.maps,
             queue=queue or SQSJobQueue(lambda: self.sqs, self.queue_url),
-            digest_key=lambda: b"a key of the tests",
+            digest_key=DIGEST_KEY.encode,
             now=lambda: datetime.now(UTC),
         )
 
@@ -235,13 +262,18 @@ class JobStack:
         self.outputs.append(output)
         return output
 
-    def messages(self) -> list[Any]:
-        """Take the queue's messages, as records of an SQS event."""
-        taken = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10).get("Messages", [])
-        for message in taken:
-            self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+    def messages(self, queue_url: str | None = None) -> list[Any]:
+        """Take the messages of a queue (default: the interactive lane's), as records of an SQS event."""
+        queue_url = queue_url or self.queue_url
         (template,) = example("start_jobs/one_message.json")["Records"]
-        return [{**template, "messageId": message["MessageId"], "body": message["Body"]} for message in taken]
+        if queue_url == self.batch_queue_url:
+            template["eventSourceARN"] = BATCH_QUEUE_ARN
+        records: list[Any] = []
+        while taken := self.sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in taken:
+                self.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+                records.append({**template, "messageId": message["MessageId"], "body": message["Body"]})
+        return records
 
     def executions(self) -> dict[str, str]:
         """The input of every execution, by its name."""
@@ -270,12 +302,33 @@ class JobStack:
         return self.call("close_job", {"job_id": planned["job_id"], "request_ids": planned["request_ids"]})
 
     def work(self, between: Callable[[str], None] | None = None) -> list[Any]:
-        """Take what is in the queue through start_jobs and the state machine; what close_job answered, each."""
+        """Take what is in the queues through start_jobs and the state machine; what close_job answered, each."""
         known = set(self.executions())
-        assert self.call("start_jobs", {"Records": self.messages()}) == {"batchItemFailures": []}
+        for queue_url in (self.queue_url, self.batch_queue_url):
+            records = self.messages(queue_url)
+            if records:
+                assert self.call("start_jobs", {"Records": records}) == {"batchItemFailures": []}
         return [
             self.run_job(json.loads(text), between) for name, text in self.executions().items() if name not in known
         ]
+
+    # The backends' way
+
+    def api_key(self, tenant_id: str = "acme", scopes: Iterable[str] = SCOPES) -> str:
+        """The text of a new API key."""
+        keys = ApiKeyService(
+            DynamoDBKeyStore(self._dynamodb, "Registry"),
+            mode="live",
+            digest_key=DIGEST_KEY.encode,
+            now=lambda: datetime.now(UTC),
+        )
+        return keys.create(KeyCommand(tenant_id, frozenset(scopes)))[1]
+
+    def ask(self, key: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """A call of the backends' API; its status and body."""
+        sent = {"Authorization": f"Bearer {key}", **headers}
+        reply = self.call("backend_api", make_event(method, path, sent, None if body is None else json.dumps(body)))
+        return reply["statusCode"], json.loads(reply["body"] or "null")
 
     # What became of it
 
@@ -290,6 +343,22 @@ class JobStack:
     def items(self, table: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.dynamodb.scan(TableName=table)["Items"]
         return items
+
+
+class _Workers:
+    """Lambda, as far as the API calls it: the workers, synchronously."""
+
+    def __init__(self, stack: JobStack) -> None:
+        self._stack = stack
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        assert InvocationType == "RequestResponse"
+        name = FunctionName.removeprefix("erasure-").replace("-", "_")
+        try:
+            answer = self._stack.call(name, json.loads(Payload))
+        except Exception as error:  # as Lambda answers for a function that raised
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(type(error).__name__).encode())}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
 
 def _schema(keys: Keys) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from erasure.domain.outcome import ALREADY_ABSENT, ERASED, FAILED, TargetOutcome
 from erasure.domain.request import CANCELLED, FINISHED, HELD, STARTED
 from erasure.domain.subject import Subject
 from erasure.errors import NotFoundError, UnavailableError
-from tests.fakes import FakeQueue
+from tests.fake_jobs import FakeJobQueue
 from tests.functional.job_stack import ERASED as COUNTS
 from tests.functional.job_stack import ERASERS, Context, JobStack, example, stack_on_moto
 
@@ -72,7 +72,7 @@ def test_the_example_events_are_what_the_functions_take(stack: JobStack) -> None
     assert json.loads(stack.executions()[f"{request_id}-1"]) == example("plan_job/first_attempt.json", request_id)
     planned = stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
     units = [example(f"{name}/first_slice.json", request_id) for name in ("erase_dynamodb", "erase_s3")]
-    assert planned == {**example("plan_job/first_attempt.json", request_id), "units": units}
+    assert planned == {"job_id": f"{request_id}-1", "request_ids": [request_id], "units": units}
     for function, unit, verify in zip(
         ("erase_dynamodb", "erase_s3"), units, ("dynamodb_unit.json", "s3_unit.json"), strict=True
     ):
@@ -253,7 +253,7 @@ def test_stopped_in_between_means_stopped(stack: JobStack, state: str) -> None:
 
 def test_a_refused_message_means_nothing_is_erased(stack: JobStack) -> None:
     """When the queue is down, the person is told, and a message that comes up later erases nothing."""
-    queue = FakeQueue()
+    queue = FakeJobQueue()
     queue.down = True
     service = stack.service(queue)
     with pytest.raises(UnavailableError):
