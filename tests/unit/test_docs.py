@@ -5,13 +5,18 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from erasure.entry import operator
+from erasure.domain.api_key import SCOPES, parse_key
+from erasure.domain.identifiers import is_batch_id, is_request_id
+from erasure.entry import api, backend_auth, exchange, hellojohn, june, native, openapi, operator, velt
+from erasure.services import accounts, api_keys, commands, start_jobs
+from tests.unit.openapi_document import closed, problems_of
 from tests.unit.translated_template import ROOT, source
 
 PACKAGE = ROOT / "layers" / "core" / "python" / "erasure"
@@ -101,7 +106,11 @@ def test_make_commands_exist(page: Path) -> None:
 def test_readme_tells_how_to_test() -> None:
     """The README's test command is `make test`, alone in its block."""
     assert "```\nmake test\n```" in read("README.md")
-    assert {"demo", "up", "seed", "token", "test", "down"} <= make_targets()
+    assert {"demo", "up", "seed", "token", "key", "test", "down"} <= make_targets()
+
+
+COMMANDS = r"(?:data-map|retry|audit|key)\b"
+"""With what the operator's commands begin."""
 
 
 def operator_commands(parser: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -117,18 +126,18 @@ def operator_commands(parser: Any = None, words: tuple[str, ...] = ()) -> Iterat
 
 def test_operator_commands_are_documented() -> None:
     """Each command has its row in the operations page, and the page names no other."""
-    table = set(re.findall(r"^\| `((?:data-map|retry|audit)[a-z -]*)", read("docs/operations.md"), re.MULTILINE))
-    commands = {" ".join(command) for command in operator_commands()}
-    assert len(commands) >= 5
-    assert {row.strip() for row in table} == commands
+    table = set(re.findall(rf"^\| `({COMMANDS}[a-z -]*)", read("docs/operations.md"), re.MULTILINE))
+    known = {" ".join(command) for command in operator_commands()}
+    assert len(known) >= 8
+    assert {row.partition(" --")[0].strip() for row in table} == known
 
 
 @pytest.mark.parametrize("page", DOCS, ids=name_of)
 def test_operator_commands_of_examples_are_taken(page: Path) -> None:
     """Every command line with the operator's module is one that the parser takes."""
-    pattern = r"-m erasure\.entry\.operator ((?:data-map|retry|audit)[^`#\n]*)"
-    for line in re.findall(pattern, page.read_text(encoding="utf-8")):
-        operator._parser().parse_args(re.sub(r"<[^>]*>", "id", line).split())
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(rf"-m erasure\.entry\.operator ({COMMANDS}[^`#\n]*)", text):
+        operator._parser().parse_args(shlex.split(re.sub(r"<[^>]*>", "id", line)))
 
 
 # --- parameters --------------------------------------------------------------------------------------------------
@@ -162,12 +171,99 @@ def test_alarms_are_documented() -> None:
     assert "| `…ErrorsAlarm`, one for each function |" in page
 
 
+# --- routes ------------------------------------------------------------------------------------------------------
+
+
+def told_routes() -> dict[str, str]:
+    """Who may make a call, by the call, from the table of the API page."""
+    section = read("docs/api.md").partition("\n## All calls\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `([A-Z]+ /\S*)` \| ([^|]+) \|", section, re.MULTILINE))
+
+
 def test_routes_are_documented() -> None:
-    """Each route of the template is in the API page."""
-    page = read("docs/api.md")
-    events = source()["Resources"]["SubjectApi"]["Properties"]["Events"].values()
-    for route in (event["Properties"] for event in events):
-        assert f"`{route['Method']} {route['Path'].removeprefix('/api/v1')}`" in page
+    """The API page has each route of the template and names no other."""
+    functions = (source()["Resources"][name]["Properties"]["Events"].values() for name in ("SubjectApi", "BackendApi"))
+    routes = [event["Properties"] for events in functions for event in events]
+    deployed = {f"{route['Method']} {route['Path'].removeprefix('/api/v1')}" for route in routes}
+    assert set(told_routes()) == deployed
+
+
+def test_scopes_of_routes_are_documented() -> None:
+    """Each route is shown with who may call it, those of backends with the scope that they ask for."""
+    documented = told_routes()
+    for route in openapi.documented_routes():
+        who = documented[f"{route.method} {route.path.removeprefix('/api/v1')}"]
+        expected = {exchange.BACKEND: f"`{route.scope}`", exchange.SUBJECT: "person", exchange.OPEN: "anybody"}
+        assert re.fullmatch(rf"{re.escape(expected[route.auth])}(, .*)?", who.strip())
+
+
+def test_scopes_are_explained() -> None:
+    """The operations page says what each scope opens, and knows no other."""
+    section = read("docs/operations.md").partition("\n## API keys\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+:\w+)` \|", section, re.MULTILINE)) == set(SCOPES)
+
+
+def test_codes_of_errors_are_documented() -> None:
+    """The API page has every code with its status, and Velt's page every word of its own."""
+    page = read("docs/api.md").partition("\n## Errors\n")[2]
+    documented = {(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", page, re.MULTILINE)}
+    told = {(refusal.status, refusal.code) for refusal in api.REFUSALS.values()}
+    told |= {(401, reason) for reason in (backend_auth.MISSING, backend_auth.INVALID)}
+    told |= {(403, "insufficient_permissions"), (403, "tenant_mismatch")}
+    told |= {(405, "method_not_allowed"), (422, "validation_error")}
+    assert documented == told
+    words = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", read("docs/api/velt.md"), re.MULTILINE)
+    assert {int(status): word for word, status in words} == {**velt._STATUS, 500: "INTERNAL"}
+
+
+CURL = re.compile(r"^(?:[A-Z_]+=\$\()?curl (.*?\$API_URL(/[^\s\"?]*).*)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_curl_examples_call_what_is_there(page: Path) -> None:
+    """Every call of an example with curl is one of a route."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line, path in CURL.findall(text):
+        method = re.search(r"-X ([A-Z]+)", line)
+        called = f"{method.group(1) if method else 'POST' if ' -d ' in line else 'GET'} {path}"
+        rules = [re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route)) for route in told_routes()]
+        assert any(re.fullmatch(rule, called) for rule in rules), called
+
+
+NUMBERS = [
+    ("docs/api.md", "at most {:,} different ones", commands.MAX_SUBJECTS),
+    ("docs/api.md", "at most {} KiB", exchange.MAX_BODY_BYTES // 1024),
+    ("docs/api.md", "in Velt's calls, {} MiB", exchange.MAX_BULK_BODY_BYTES // 1024**2),
+    ("docs/api/hellojohn.md", "up to {:,}.", commands.MAX_SUBJECTS),
+    ("docs/api/hellojohn.md", "(1 to {})", hellojohn.MAX_DELETE_AFTER_DAYS),
+    ("docs/api/hellojohn.md", "works for {:.0f} seconds at most", accounts.BUDGET_SECONDS),
+    ("docs/api/velt.md", "(1 to {})", velt.MAX_ORGANIZATIONS),
+    ("docs/api/velt.md", "Up to {:,} different", commands.MAX_SUBJECTS),
+    ("docs/api/june.md", '"per_page": {},', june.PER_PAGE),
+    ("docs/api/native.md", "1 to {:,} different ones", commands.MAX_SUBJECTS),
+    ("docs/api/native.md", "1 to {} different ones: erase within", native.MAX_ORGANIZATIONS),
+    ("docs/api/native.md", "| `limit` | 1 to {},", native.MAX_LIMIT),
+    ("docs/api/native.md", " {} if not given |", native.DEFAULT_LIMIT),
+    ("docs/api/native.md", "at most {} characters", api_keys.MAX_NAME_LENGTH),
+    ("docs/api/native.md", "from 1 to {:,}", api_keys.MAX_CALLS_PER_MINUTE),
+    ("docs/operations.md", "within {:.0f} seconds", backend_auth.BELIEVED_FOR_SECONDS),
+    ("docs/operations.md", "up to {:,} in one job", start_jobs.JOB_REQUESTS),
+]
+
+
+@pytest.mark.parametrize(("page", "text", "number"), NUMBERS)
+def test_limits_are_the_documented_ones(page: str, text: str, number: float) -> None:
+    """What a page says about how much or how long is what the code has."""
+    assert text.format(number) in read(page)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=name_of)
+def test_ids_of_examples_are_ids(page: Path) -> None:
+    """Ids of requests and batches, and keys, have the form that the service gives them."""
+    text = page.read_text(encoding="utf-8")
+    assert all(map(is_request_id, re.findall(r"\ber_[0-9A-Z]{9,}", text)))
+    assert all(map(is_batch_id, re.findall(r"\beb_[0-9A-Z]{9,}", text)))
+    assert all(map(parse_key, re.findall(r'"(sk_[^"]+)"', text)))
 
 
 # --- reasons -----------------------------------------------------------------------------------------------------
@@ -198,6 +294,8 @@ def is_reason(target: ast.AST) -> bool:
 def reasons_in(tree: ast.AST) -> Iterator[str]:
     """Fixed codes that a module can give as the reason of an outcome."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "reason" and not isinstance(node.value, ast.Call):
+            yield from words_in(node.value)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS_WITH_REASONS:
             for argument in node.args:
                 yield from words_in(argument)
@@ -224,7 +322,7 @@ def reasons() -> set[str]:
         for path in (PACKAGE / folder).glob("*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             found |= set(reasons_in(tree))
-            if path.name in ("s3_errors.py", "dynamodb_calls.py", "dynamodb_plan.py"):
+            if path.name in ("s3_errors.py", "dynamodb_calls.py", "dynamodb_plan.py", "task_parts.py"):
                 found |= set(constants_of(tree))
     return found - NO_REASONS
 
@@ -238,8 +336,8 @@ def test_reasons_are_explained() -> None:
     assert explained == found
 
 
-def test_reasons_of_refused_tokens_are_explained() -> None:
-    """Every word that a refused token leaves in the log is in the security page."""
+def test_reasons_of_refused_callers_are_explained() -> None:
+    """Every word that a refused token or key leaves in the log is in the security page."""
     page = read("docs/security.md")
     found = {f"{how}_{what}_claim" for how in ("missing", "invalid") for what in ("user", "tenant")}
     for name in ("tokens.py", "signing_keys.py"):
@@ -250,6 +348,7 @@ def test_reasons_of_refused_tokens_are_explained() -> None:
                 assert isinstance(node.value, ast.Dict)
                 found |= {word for value in node.value.values for word in words_in(value)}
     assert {"missing_token", "signature", "expired", "unknown_key"} <= found
+    found |= {backend_auth.MISSING, backend_auth.INVALID, "insufficient_permissions", "tenant_mismatch"}
     assert {word for word in found if f"`{word}`" not in page} == set()
 
 
@@ -292,3 +391,23 @@ def test_json_is_json(page: Path) -> None:
     """Every JSON example can be read."""
     for example in re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         json.loads(example)
+
+
+def schemas() -> Iterator[dict[str, Any]]:
+    """Of every body that the API takes or gives, by its OpenAPI document, with no room for other keys. The document itself
+    may be anything."""
+    for item in (item for path, item in closed()["paths"].items() if path != "/openapi.json"):
+        for operation in item.values():
+            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+                yield from (content["schema"] for content in body.get("content", {}).values() if "schema" in content)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "api").glob("*.md")), ids=name_of)
+def test_bodies_are_of_the_api(page: Path) -> None:
+    """Every JSON example of the API's pages is a body of some call, with all the keys that it must have."""
+    known = list(schemas())
+    examples = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        value = json.loads(example)
+        assert any(not problems_of(schema, value, closed()) for schema in known), example
