@@ -32,6 +32,7 @@ from erasure.errors import (
     UnfinishedError,
 )
 from tests.functional.backend_calls import BackendApi, make_event
+from tests.functional.test_h2o_api import Api as SubjectApi
 from tests.unit.openapi_document import REQUEST, check_answer, document, problems_of, resolved
 
 
@@ -134,6 +135,10 @@ class Caller:
         self.answered.setdefault((method, path), set()).add(reply["statusCode"])
         return json.loads(reply["body"]) if reply["body"] else None
 
+    def each(self, method: str, path: str, *bodies: object, **more: Any) -> None:
+        for body in bodies:
+            self(method, path, body, **more)
+
     def _headers(self, key: str | None) -> dict[str, str]:
         key = self.api.key if key is None else key
         return {"Authorization": f"Bearer {key}", **({"X-Tenant-ID": "tnt_1"} if key != self.api.key else {})}
@@ -150,15 +155,17 @@ def test_hellojohns_answers_keep_to_the_document(call: Caller) -> None:
         call.api.world.put_user(user_id)
     one = "/v1/users/{user_id}"
     call("GET", one, user_id="ann")
-    for body in (
+    call.each(
+        "POST",
+        f"{one}/disable",
         {},
         {"revoke_sessions": True, "delete_after_days": 30, "more": 1},
         {"delete_after_days": None},
         {"delete_after_days": 0},
         {"delete_after_days": 1.5},
         {"revoke_sessions": None},
-    ):
-        call("POST", f"{one}/disable", body, user_id="ann")
+        user_id="ann",
+    )
     assert call("GET", one, user_id="ann")["status"] == "disabled"
     call("POST", f"{one}/enable", user_id="ann")
     for _ in range(2):
@@ -166,11 +173,41 @@ def test_hellojohns_answers_keep_to_the_document(call: Caller) -> None:
     call("GET", one, user_id=" ")
     results = call("POST", "/v1/users/bulk-delete", {"user_ids": ["ann", "bob", "bob", "ćwirek/1"]})["results"]
     assert {result["status"] for result in results} == {"not_found", "accepted", "refused"}
-    for wrong in ({"user_ids": []}, {"user_ids": [""]}, {"user_ids": "ann"}, {"user_ids": ["a" * 257]}, {}):
-        call("POST", "/v1/users/bulk-delete", wrong)
+    call.each(
+        "POST",
+        "/v1/users/bulk-delete",
+        {"user_ids": []},
+        {"user_ids": [""]},
+        {"user_ids": "ann"},
+        {"user_ids": ["a" * 257]},
+        {},
+    )
     assert call.answered[("DELETE", one)] == {204, 404}
     assert call.answered[("GET", one)] == {200, 422}
     assert call.answered[("POST", "/v1/users/bulk-delete")] == {202, 422}
+
+
+def test_h2os_answers_keep_to_the_document() -> None:
+    """A deletion from its id to its end: done, on its way, stuck, held back, and never accepted."""
+    api = SubjectApi()
+    confirm = ("POST", "/users/current/confirm-delete")
+    check_answer(("GET", "/health"), api.call("health", by=None))
+    check_answer(("GET", "/rpc/meta"), api.call("describe"))
+    check_answer(("DELETE", "/users/current"), api.call("request_deletion"))
+    check_answer(("DELETE", "/api/v1/users/current"), api.call("request_deletion_api_v1", by=None))
+    statuses = []
+    for state, attention in (("finished", False), ("started", False), ("started", True), ("held", False)):
+        api.service.state, api.service.attention = state, attention
+        reply = api.confirm(api.delete_id())
+        check_answer(confirm, reply)
+        (request_id,) = reply["multiValueHeaders"]["X-Erasure-Request-Id"]
+        one = "/users/current/erasure-requests/{request_id}"
+        shown = api.call("show_request", path=one.format(request_id=request_id))
+        check_answer(("GET", one), shown)
+        statuses += [reply["statusCode"], shown["statusCode"]]
+    for delete_id in ("wrong", None):
+        check_answer(confirm, api.confirm(delete_id))
+    assert statuses == [204, 200, 202, 200, 500, 200, 409, 200]
 
 
 def test_velts_answers_keep_to_the_document(call: Caller) -> None:
@@ -182,17 +219,17 @@ def test_velts_answers_keep_to_the_document(call: Caller) -> None:
     call.api.world.run_batch()
     assert call("POST", status, {"data": {"jobId": job_id}})["result"]["data"]["isDeleteCompleted"]
     call("POST", delete, {"data": {"userIds": ["ann"], "organizationIds": ["org_1"]}, "more": 1})
-    for wrong in (
+    call.each(
+        "POST",
+        delete,
         {},
         {"data": []},
         {"data": {"userIds": []}},
         {"data": {"userIds": [" "]}},
         {"data": {"userIds": ["ann"], "organizationIds": []}},
         {"data": {"userIds": ["ann"], "organizationIds": [7]}},
-    ):
-        call("POST", delete, wrong)
-    for other in ({"data": {"jobId": "no"}}, {"data": {"jobId": 7}}, {"data": {}}):
-        call("POST", status, other)
+    )
+    call.each("POST", status, {"data": {"jobId": "no"}}, {"data": {"jobId": 7}}, {"data": {}})
     assert call.answered == {("POST", delete): {202, 400}, ("POST", status): {200, 400, 404}}
 
 
@@ -202,8 +239,15 @@ def test_junes_answers_keep_to_the_document(call: Caller, kind: str) -> None:
     call.api.world.put_user("ann")
     call.api.world.put_group("ann")
     create = f"/api/platform/data_management/{kind}_deletion_request"
-    for body in ({f"{kind}_id": "ann"}, {f"{kind}_id": "ann", "more": 1}, {}, {f"{kind}_id": None}, {f"{kind}_id": ""}):
-        call("POST", create, body)
+    call.each(
+        "POST",
+        create,
+        {f"{kind}_id": "ann"},
+        {f"{kind}_id": "ann", "more": 1},
+        {},
+        {f"{kind}_id": None},
+        {f"{kind}_id": ""},
+    )
     assert call("GET", f"{create}s")["total"] == 1
     call.api.world.run_batch()
     assert call("GET", f"{create}s", query="?state=finished&page=1")["data"][0]["finished_at"]
@@ -224,7 +268,9 @@ def test_native_answers_keep_to_the_document(call: Caller) -> None:
     assert [result["status"] for result in results] == ["accepted", "accepted", "refused"]
     later = call("POST", everything, {"subjects": [bob], "not_before": "2030-01-31T12:00:00+01:00"})
     assert later["requests"][0]["request"]["not_before"]
-    for wrong in (
+    call.each(
+        "POST",
+        everything,
         {},
         {"subjects": []},
         {"subjects": [{"id": "ann"}]},
@@ -236,8 +282,7 @@ def test_native_answers_keep_to_the_document(call: Caller) -> None:
         {"subjects": [ann], "not_before": None},
         {"subjects": [ann], "dry_run": "yes"},
         {"subjects": [ann], "more": 1},
-    ):
-        call("POST", everything, wrong)
+    )
     assert call("GET", everything, query="?limit=1&state=requested")["cursor"]
     call("GET", everything, query="?subject_id=ann&type=user")
     for query in ("?state=gone", "?limit=101", "?cursor=x", "?subject_id="):
@@ -292,8 +337,15 @@ def test_data_maps_keep_to_the_document(call: Caller) -> None:
     call("PUT", "/v1/data-map", data_map, key=platform)
     call("PUT", "/v1/data-map", data_map)
     call("PUT", "/v1/data-map", {**data_map, "families": {"june": "all", "velt": ["content"]}}, key=platform)
-    for wrong in ({}, {"version": 1, "targets": []}, {**data_map, "more": 1}, {**data_map, "families": {"x": "all"}}):
-        call("PUT", "/v1/data-map", wrong, key=platform)
+    call.each(
+        "PUT",
+        "/v1/data-map",
+        {},
+        {"version": 1, "targets": []},
+        {**data_map, "more": 1},
+        {**data_map, "families": {"x": "all"}},
+        key=platform,
+    )
     for query in ("", "?version=1", "?version=999999", "?version=0"):
         call("GET", "/v1/data-map", query=query)
     assert call.answered == {("PUT", "/v1/data-map"): {200, 400, 403}, ("GET", "/v1/data-map"): {200, 400, 404}}
@@ -304,7 +356,9 @@ def test_api_keys_keep_to_the_document(call: Caller) -> None:
     keys = "/v1/api-keys"
     made = call("POST", keys, {"scopes": ["users:read"], "name": "", "valid_until": None, "calls_per_minute": 60})
     call("POST", keys, {"scopes": ["users:read"], "name": "reports", "valid_until": "2035-01-31T12:00:00Z"})
-    for wrong in (
+    call.each(
+        "POST",
+        keys,
         {},
         {"scopes": []},
         {"scopes": ["all"]},
@@ -313,8 +367,7 @@ def test_api_keys_keep_to_the_document(call: Caller) -> None:
         {"scopes": ["users:read"], "calls_per_minute": 60_001},
         {"scopes": ["users:read"], "calls_per_minute": 0},
         {"scopes": ["users:read"], "more": 1},
-    ):
-        call("POST", keys, wrong)
+    )
     for _ in range(2):
         call("DELETE", f"{keys}/{{key_id}}", key_id=made["key_id"])
     call("DELETE", f"{keys}/{{key_id}}", key_id="a" * 16)
