@@ -288,3 +288,49 @@ def test_started_is_what_attention_leaves(stack: JobStack) -> None:
     """The requests that these tests retry are started and have attention."""
     request = stack.request(attention(stack))
     assert (request.state, request.attention) == (STARTED, True)
+
+
+def test_a_key_is_made_listed_and_revoked(stack: JobStack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its text is the only thing on stdout when it is made, and nowhere afterwards; revoked, it opens nothing."""
+    environment = {**stack.environment(), "KEY_MODE": "live"}
+    assert (
+        main(["key", "create", "--tenant", "acme", "--scopes", "erasure:read", "--valid-days", "1"], environment) == 0
+    )
+    text = capsys.readouterr().out.strip()
+    assert stack.ask(text, "GET", "/v1/erasure-requests") == (200, {"requests": []})
+    assert main(["key", "list", "--tenant", "acme"], environment) == 0
+    listed = capsys.readouterr().out
+    (key,) = json.loads(listed)
+    assert (key["scopes"], key["mode"]) == (["erasure:read"], "live")
+    assert text.rpartition("_")[2] not in listed
+    assert main(["key", "revoke", key["key_id"]], environment) == 0
+    assert "revoked_at" in json.loads(_printed(capsys, ["key", "list", "--tenant", "acme"], environment))[0]
+    stack.handlers.clear()  # another worker: this one believes the key for some seconds
+    assert stack.ask(text, "GET", "/v1/erasure-requests")[0] == 401
+    assert main(["key", "revoke", "nobody"], environment) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--tenant", "acme", "--scopes", "everything"],
+        ["--tenant", "acme", "--scopes", ","],
+        ["--tenant", ""],
+        ["--tenant", "acme", "--valid-days", "0"],
+        ["--tenant", "acme", "--calls-per-minute", "0"],
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused(
+    stack: JobStack, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """With the field and its rule on stderr, and no key."""
+    assert main(["key", "create", *arguments], {**stack.environment(), "KEY_MODE": "live"}) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+
+
+def _printed(capsys: pytest.CaptureFixture[str], arguments: list[str], environment: dict[str, str]) -> str:
+    capsys.readouterr()
+    assert main(arguments, environment) == 0
+    return capsys.readouterr().out

@@ -38,15 +38,13 @@ from erasure.adapters.messaging import SQSJobQueue
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.secret import DigestKey
 from erasure.domain.api_key import SCOPES
-from erasure.domain.audit import AuditEntry, broken_at
+from erasure.domain.audit import broken_at
 from erasure.domain.data_map import DataMap, parse_data_map
-from erasure.domain.request import REQUESTED, STARTED
 from erasure.entry.api_keys import shown_key
 from erasure.entry.wiring import utc_now
-from erasure.errors import DataMapError, ErasureError, InvalidInputError, NotFoundError, TransitionError
+from erasure.errors import DataMapError, ErasureError, InvalidInputError, NotFoundError
 from erasure.services.api_keys import ApiKeyService, KeyCommand
-
-_RETRIED = "retried:"
+from erasure.services.retries import send_again
 
 _OUTPUTS = {
     "REGISTRY_TABLE": "RegistryTable",
@@ -215,22 +213,9 @@ def _retry(options: argparse.Namespace, stack: _Stack) -> None:
     request = DynamoDBRequestStore(stack.dynamodb, stack.name("REQUESTS_TABLE")).get(options.request_id)
     if request is None:
         raise NotFoundError("there is no such erasure request")
-    if request.state not in (REQUESTED, STARTED):
-        raise TransitionError(f"the request is {request.state}: there is nothing to try again")
     queue = SQSJobQueue(lambda: stack.clients.get("sqs"), stack.name("INTERACTIVE_QUEUE_URL"))
-    audit = stack.audit()
-    attempt = _next_attempt(audit.entries(request.request_id))
-    # On record before it is sent: an execution's name is used up by starting it, even if it fails before it plans.
-    audit.append(request.request_id, "retried", utc_now(), {"attempt": attempt}, event_id=f"{_RETRIED}{attempt}")
-    queue.send(request.request_id, attempt)
+    attempt = send_again(request, audit=stack.audit(), queue=queue, now=utc_now)
     print(json.dumps({"request_id": request.request_id, "attempt": attempt}))
-
-
-def _next_attempt(entries: Sequence[AuditEntry]) -> int:
-    """One more than any attempt so far; the first is the one that confirming sent off."""
-    retried = [int(entry.event_id.removeprefix(_RETRIED)) for entry in entries if entry.event == "retried"]
-    planned = sum(1 for entry in entries if entry.event == "planned")
-    return max([1, planned, *retried]) + 1
 
 
 def _show_audit(options: argparse.Namespace, stack: _Stack) -> None:
