@@ -259,7 +259,7 @@ class TestRefusals:
         data_map = api.world.maps.maps[0]
         users = tuple(target for target in data_map.targets if "user" in target.subjects)
         api.world.maps.maps[:] = [replace(data_map, targets=users)]
-        check_error(post(api, kind="group"), 500, "internal_error")
+        check_error(post(api, kind="group"), 400, "invalid_request")
         assert api.world.requests.records == {}
 
     def test_no_id_is_logged(self, api: BackendApi) -> None:

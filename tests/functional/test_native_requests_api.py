@@ -333,10 +333,15 @@ class TestRefusals:
     def test_without_a_target_nothing_is_accepted(self, api: BackendApi) -> None:
         """A scope that the map's targets of groups cannot be limited to covers nothing."""
         scope = {"organization_ids": ["o"]}
-        for is_dry_run in (False, True):
-            reply = post(api, [{"type": "group", "id": "g"}], scope=scope, dry_run=is_dry_run)
-            check_problem(reply, 500, "internal_error")
+        group = {"type": "group", "id": "g"}
+        reply = post(api, [group], scope=scope)
+        check_problem(reply, 400, "invalid_request")
+        assert "subjects[0].id" in body_of(reply)["detail"]
+        (plan,) = body_of(post(api, [group], scope=scope, dry_run=True))["plans"]
+        assert plan["targets"] == []
         assert api.world.requests.records == {}
+        several = body_of(post(api, [group, {"type": "user", "id": "u"}], scope=scope))["requests"]
+        assert [one.get("reason") for one in several] == ["not_covered", None]
 
     def test_an_unexpected_error_tells_nothing(self, api: BackendApi, monkeypatch: pytest.MonkeyPatch) -> None:
         """500, and its text, which may hold anything, reaches neither the answer nor the log."""

@@ -264,5 +264,5 @@ class TestRefusals:
     def test_organizations_that_no_target_names(self) -> None:
         """Where no target can be limited to organizations, a limited call is refused: it would erase nothing."""
         api = BackendApi(BackendWorld(a_map([table("memberships", "membership")])))
-        check_error(delete(api, {"userIds": USERS, "organizationIds": ORGANIZATIONS}), 500)
+        check_error(delete(api, {"userIds": USERS, "organizationIds": ORGANIZATIONS}), 400)
         assert api.world.requests.records == {}

@@ -228,11 +228,19 @@ def test_subjects_of_another_tenant_are_a_mistake(desk: Desk) -> None:
 
 @pytest.mark.parametrize("targets", [(), (CREWS,), (NOTES,)])
 def test_what_the_map_does_not_cover_is_not_accepted(desk: Desk, targets: tuple[Any, ...]) -> None:
-    """No target for one of the subjects: the call is refused before anything is written."""
+    """Whoever no target covers is refused: with the whole call, or in a disposition of their own."""
     desk.maps.maps = [PinnedMap(1, "d", targets)]
-    with pytest.raises(UnavailableError):
-        desk.create(ANN, Subject("acme", "crew", "group"), strict=False)
+    crew = Subject("acme", "crew", "group")
+    covered = {"user": NOTES in targets, "group": CREWS in targets}
+    with pytest.raises(SubjectRefusedError) as caught:
+        desk.create(ANN, crew)
+    assert caught.value.reason == "not_covered"
     assert not desk.requests.records
+    dispositions = desk.create(ANN, crew, strict=False).dispositions
+    assert [one.status for one in dispositions] == [
+        "accepted" if covered[one.subject.type] else "refused" for one in dispositions
+    ]
+    assert len(desk.requests.records) == sum(covered.values())
 
 
 def test_without_a_map_nothing_is_accepted(desk: Desk) -> None:

@@ -9,6 +9,7 @@ completed by repeating it with its idempotency key: all ids follow from the run'
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +24,13 @@ from erasure.domain.times import format_time, milliseconds
 from erasure.errors import (
     AlreadyDeletedError,
     AlreadyOpenError,
+    ErasureError,
     InvalidInputError,
     SubjectRefusedError,
     TransitionError,
     UnavailableError,
     WithdrawnError,
+    places_of,
 )
 from erasure.ports import (
     Acceptance,
@@ -58,7 +61,7 @@ from erasure.services.commands import (
 from erasure.services.current_map import CurrentMap
 from erasure.services.drafts import Draft, make_drafts, new_requests
 from erasure.services.idempotent import Idempotency
-from erasure.services.refusals import UNNAMEABLE, whose_id
+from erasure.services.refusals import NOT_COVERED, UNCOVERED, UNNAMEABLE, whose_id
 from erasure.services.requests_view import (
     BatchView,
     Page,
@@ -98,6 +101,8 @@ Fate = list[str]
 """What became of a subject, as it is kept for repetitions: a status, and the reason or the open request's id."""
 
 
+_logger = logging.getLogger(__name__)
+
 class ErasureService(RequestReader):
     """Made in :mod:`erasure.entry.wiring`. ``queue``: the batch lane; ``retry_queue``: the interactive one.
 
@@ -133,7 +138,7 @@ class ErasureService(RequestReader):
     def create(self, command: ErasureCommand) -> Accepted:
         """Raises ``InvalidInputError`` (too many subjects, none, ``SubjectRefusedError``), ``AlreadyDeletedError`` (a
         single subject that leaves a tombstone and has one, if the command is strict), ``IdempotencyMismatchError``,
-        ``UnavailableError`` (nothing was promised; also if the data map covers nothing of a subject)."""
+        ``UnavailableError`` (nothing was promised; also if there is no data map yet)."""
         _check(command)
         run_id = self._new_run_id()
         claim = command.idempotency
@@ -196,10 +201,7 @@ class ErasureService(RequestReader):
 
     def _drafts(self, command: ErasureCommand, run_id: str) -> list[Draft]:
         requests = new_requests(command, run_id, self._digest_key(), self._policy)
-        drafts = make_drafts(command, requests, self._map.get())
-        if not all(draft.targets for draft in drafts):
-            raise UnavailableError("the data map has no target for this: nothing could be erased")
-        return drafts
+        return make_drafts(command, requests, self._map.get())
 
     def _accept(self, command: ErasureCommand, run_id: str, *, is_repeated: bool) -> dict[str, Any]:
         """What came of the command, as it is kept for repetitions."""
@@ -248,6 +250,8 @@ class ErasureService(RequestReader):
                 raise
             return [ALREADY_DELETED]
         except Exception as error:
+            if not isinstance(error, ErasureError):
+                _logger.error("requests were not written: %s at %s", type(error).__name__, places_of(error))
             self._withdraw(requests, entries)
             raise WithdrawnError("the requests could not be written") from error
         if is_repeated and CANCELLED in self._states(requests):
@@ -355,6 +359,11 @@ def _check(command: ErasureCommand) -> None:
 
 def _refusal(command: ErasureCommand, draft: Draft) -> str | None:
     """Why the subject is refused, if it is. Raises where that refuses the whole call."""
+    if not draft.targets:
+        # Trying again would not help, as an error of ours would say: this has to be asked for differently.
+        if command.strict:
+            raise SubjectRefusedError(command.field_of(draft.position), UNCOVERED, draft.position, NOT_COVERED)
+        return NOT_COVERED
     error = draft.refusal
     if error is None:
         return None
