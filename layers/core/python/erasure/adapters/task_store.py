@@ -56,7 +56,8 @@ def parts_to_text(parts: Iterable[Part]) -> str:
 
 def text_to_parts(text: str) -> tuple[Part, ...]:
     parts = []
-    for request_id, *row in json.loads(text):
+    rows: list[list[Any]] = json.loads(text)
+    for request_id, *row in rows:
         letter, erased, at_least, rounds, stalls, reason = [*row, *_DEFAULTS[len(row) :]]
         parts.append(Part(request_id, _STATUSES[letter], erased, bool(at_least), rounds, stalls, reason))
     return tuple(parts)
