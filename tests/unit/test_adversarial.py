@@ -40,7 +40,7 @@ def test_an_id_like_a_path_is_not_somebody_elses_file(targets: tuple[dict[str, A
     with pytest.raises(TargetError, match="ambiguous_identifier"):
         check_alone(picture, data_map.targets, {"tenant_id": "acme", "user_id": "ann/2026.pdf"})
     (unit,) = plan_units("job", [a_request("acme", "ann/2026.pdf")], data_map.targets)
-    assert [(task.spec.name, task.status, task.reason) for task in unit.tasks] == [
+    assert [(task.spec.name, part.status, part.reason) for task in unit.tasks for part in task.parts] == [
         ("picture", FAILED, "ambiguous_identifier")
     ]
 
@@ -49,13 +49,13 @@ def test_an_id_like_a_path_is_not_somebody_elses_file(targets: tuple[dict[str, A
 def test_ids_unlike_a_path_keep_their_files(user_id: str) -> None:
     """Next to a prefix, an exact key stays good for everybody whose id is not a path."""
     (unit,) = plan_units("job", [a_request("acme", user_id)], _map(PICTURE, INVOICES).targets)
-    assert [task.status for task in unit.tasks] == [PENDING]
+    assert [part.status for task in unit.tasks for part in task.parts] == [PENDING]
 
 
 def test_an_id_like_a_path_is_data_where_no_prefix_is() -> None:
     """Without a prefix beside it, the last placeholder of an exact key may hold anything, slashes included."""
     (unit,) = plan_units("job", [a_request("acme", "ann/2026.pdf")], _map(PICTURE).targets)
-    assert [task.status for task in unit.tasks] == [PENDING]
+    assert [part.status for task in unit.tasks for part in task.parts] == [PENDING]
 
 
 TEMPLATES = ["{tenant_id}/{user_id}", "a/{tenant_id}/{user_id}", "{tenant_id}/a/{user_id}", "{user_id}", "a{user_id}"]

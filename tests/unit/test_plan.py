@@ -52,15 +52,16 @@ def test_planning_twice_gives_the_same() -> None:
 def test_every_request_gets_every_target() -> None:
     """Several requests of one job each get all targets of their own."""
     units = plan_units("job-1", [a_request(1), a_request(2)], [in_bucket("b"), in_table("t")])
-    covered = {(task.request_id, task.spec.name) for unit in units for task in unit.tasks}
+    covered = {(part.request_id, task.spec.name) for unit in units for task in unit.tasks for part in task.parts}
     assert covered == {("er_1", "b"), ("er_1", "t"), ("er_2", "b"), ("er_2", "t")}
 
 
-def test_a_target_that_cannot_be_rendered_is_a_failed_task() -> None:
+def test_a_target_that_cannot_be_rendered_is_a_failed_part() -> None:
     """A target that would be ambiguous for a subject shows as failed, for that subject only."""
     ambiguous = in_table("t", template="{user_id}#X")
     (unit,) = plan_units("job-1", [a_request(1, "a#b"), a_request(2)], [ambiguous])
-    assert [(task.request_id, task.status, task.reason) for task in unit.tasks] == [
+    (task,) = unit.tasks
+    assert [(part.request_id, part.status, part.reason) for part in task.parts] == [
         ("er_1", FAILED, "ambiguous_identifier"),
         ("er_2", PENDING, None),
     ]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from erasure.domain.audit import broken_at
 from erasure.domain.outcome import ALREADY_ABSENT, ERASED, FAILED, TargetOutcome
 from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, VERIFIED
-from erasure.domain.plan import FAILED as TASK_FAILED
+from erasure.domain.plan import FAILED as PART_FAILED
 from erasure.domain.request import FINISHED, HELD, STARTED
 from erasure.domain.subject import Subject
-from erasure.errors import TargetError, UnavailableError
+from erasure.errors import UnavailableError
 from erasure.services.start_jobs import job_id_for
 from erasure.targets.protocol import SliceResult, VerifyResult
 from tests.unit.services.world import NAMES, World
@@ -52,7 +52,7 @@ def test_nothing_there_is_already_absent(world: World) -> None:
 
 def test_a_failed_target_is_attention(world: World) -> None:
     """One failed target: the others are erased, the request stays started with attention and the reason."""
-    world.target.script["comments"] = [TargetError("target_missing", permanent=True)]
+    world.target.script["comments"] = [SliceResult(0, done=False, problem="target_missing", permanent=True)]
     request = world.a_request()
     closed = world.run(request)
     assert (closed.finished, len(closed.attention)) == ((), 1)
@@ -65,7 +65,10 @@ def test_a_failed_target_is_attention(world: World) -> None:
 
 def test_a_retry_heals(world: World) -> None:
     """Another attempt that gets everything finishes the request, and what the first one erased still counts."""
-    world.target.script["comments"] = [SliceResult(1, done=False), TargetError("access_denied", permanent=True)]
+    world.target.script["comments"] = [
+        SliceResult(1, done=False),
+        SliceResult(0, done=False, problem="access_denied", permanent=True),
+    ]
     request = world.a_request()
     world.run(request)
     assert world.outcomes(request)["comments"].count == 1
@@ -82,7 +85,7 @@ def test_a_retry_heals(world: World) -> None:
 
 def test_a_target_that_left_the_map_does_not_heal(world: World) -> None:
     """A failure is not forgotten because a later map does not name its target any more."""
-    world.target.script["files"] = [TargetError("target_missing", permanent=True)]
+    world.target.script["files"] = [SliceResult(0, done=False, problem="target_missing", permanent=True)]
     request = world.a_request()
     world.run(request)
     pinned = world.maps.maps[-1]
@@ -96,7 +99,7 @@ def test_closing_again_changes_nothing(world: World) -> None:
     """A job that is closed again, finished or not, adds no outcome, no count and no entry, and tells the same again:
     the first call may have died before anybody was told."""
     for name in ("no such target", "comments"):
-        world.target.script[name] = [TargetError("target_missing", permanent=True)]
+        world.target.script[name] = [SliceResult(0, done=False, problem="target_missing", permanent=True)]
         request = world.a_request()
         world.run(request)
         record, trail = world.record(request), world.trail(request)
@@ -107,7 +110,9 @@ def test_closing_again_changes_nothing(world: World) -> None:
 
 def test_an_old_job_closed_again_after_a_retry_changes_nothing(world: World) -> None:
     """The first job's close, delivered once more after the second job's, does not bring its outcomes back."""
-    world.target.script["comments:verify"] = [TargetError("access_denied", permanent=True)] * 2
+    world.target.script["comments:verify"] = [
+        VerifyResult(0, complete=False, problem="access_denied", permanent=True)
+    ] * 2
     request = world.a_request()
     world.run(request)
     world.run(request, attempt=2)
@@ -118,7 +123,7 @@ def test_an_old_job_closed_again_after_a_retry_changes_nothing(world: World) -> 
 
 def test_nobody_is_called_for_what_a_later_attempt_has_finished(world: World) -> None:
     """The first job's close, delivered once more after the second one finished the request, asks for no attention."""
-    world.target.script["comments:verify"] = [TargetError("access_denied", permanent=True)]
+    world.target.script["comments:verify"] = [VerifyResult(0, complete=False, problem="access_denied", permanent=True)]
     request = world.a_request()
     world.run(request)
     world.run(request, attempt=2)
@@ -134,7 +139,7 @@ def test_a_late_first_attempt_does_not_hide_what_a_later_one_found(world: World)
     first, second = (job_id_for(request.request_id, attempt) for attempt in (1, 2))
     world.loop(first, world.plan(first, request.request_id))
     world.target.script["notes:verify"] = [VerifyResult(1, complete=True)] * 3
-    world.loop(second, world.plan(second, request.request_id))
+    world.loop(second, world.plan(second, request.request_id, attempt=2))
     world.close(second, request.request_id)
     assert world.close(first, request.request_id).finished == ()
     record = world.record(request)
@@ -143,28 +148,37 @@ def test_a_late_first_attempt_does_not_hide_what_a_later_one_found(world: World)
     assert world.outcomes(request)["files"] == TargetOutcome("files", "content", ERASED, 3)
 
 
-def test_jobs_that_close_at_the_same_moment_lose_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If another job closes the request between reading and writing, its outcomes are not written over."""
+def test_a_job_that_is_overtaken_while_it_closes_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a later job takes the request over between the earlier one's reading and writing, the earlier one writes
+    nothing over its outcomes, and nothing is counted twice."""
     request = world.a_request()
     first, second = (job_id_for(request.request_id, attempt) for attempt in (1, 2))
     world.loop(first, world.plan(first, request.request_id))
-    world.target.script["notes:verify"] = [VerifyResult(1, complete=True)] * 3
-    world.loop(second, world.plan(second, request.request_id))
-    met: list[bool] = []
     close = world.requests.close
 
     def close_after_the_other(*arguments: object, **named: object) -> bool:
-        if not met:
-            met.append(True)
-            world.close(second, request.request_id)
+        monkeypatch.undo()
+        world.target.script["notes:verify"] = [VerifyResult(1, complete=True)] * 3
+        world.run(request, attempt=2)
         return close(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world.requests, "close", close_after_the_other)
-    assert world.close(first, request.request_id).finished == ()
-    assert world.record(request).state == STARTED
-    assert world.outcomes(request)["notes"].outcome == FAILED
+    closed = world.close(first, request.request_id)
+    assert (closed.finished, closed.attention) == ((), ())
+    assert (world.record(request).state, world.record(request).closed_jobs) == (STARTED, {second})
+    assert {name: (outcome.outcome, outcome.count) for name, outcome in world.outcomes(request).items()} == {
+        "notes": (FAILED, 3),
+        "comments": (ERASED, 3),
+        "files": (ERASED, 3),
+    }
     assert broken_at(world.trail(request)) is None
-    assert [entry.event for entry in world.trail(request)][-2:] == ["attention", "attention"]
+    assert [entry.event for entry in world.trail(request)] == [
+        "requested",
+        "planned",
+        "taken_over",
+        "planned",
+        "attention",
+    ]
 
 
 def test_a_busy_trail_is_followed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,13 +229,13 @@ def test_a_held_request_is_not_closed(world: World) -> None:
 
 
 STATUSES = st.tuples(
-    st.sampled_from([PENDING, ERASED_UNVERIFIED, VERIFIED, TASK_FAILED]), st.integers(0, 3), st.booleans()
+    st.sampled_from([PENDING, ERASED_UNVERIFIED, VERIFIED, PART_FAILED]), st.integers(0, 3), st.booleans()
 )
 
 
 @given(st.lists(STATUSES, min_size=3, max_size=3))
-def test_finished_means_every_task_verified(statuses: list[tuple[str, int, bool]]) -> None:
-    """Whatever state the tasks are left in, the request is finished exactly if each of them was verified, and every
+def test_finished_means_every_part_verified(statuses: list[tuple[str, int, bool]]) -> None:
+    """Whatever state the parts are left in, the request is finished exactly if each of them was verified, and every
     target has an outcome that says what was counted."""
     world = World()
     request = world.a_request()
@@ -229,7 +243,8 @@ def test_finished_means_every_task_verified(statuses: list[tuple[str, int, bool]
     world.plan(job_id, request.request_id)
     for task, (status, erased, at_least) in zip(world.tasks.tasks(job_id), statuses, strict=True):
         place = (task.job_id, task.unit, task.number)
-        world.tasks.records[place] = replace(task, status=status, erased=erased, at_least=at_least, reason="code")
+        part = replace(task.parts[0], status=status, erased=erased, at_least=at_least, reason="code")
+        world.tasks.records[place] = replace(task, parts=(part,))
     world.close(job_id, request.request_id)
     everything_verified = all(status == VERIFIED for status, _, _ in statuses)
     assert (world.record(request).state == FINISHED) is everything_verified

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, Task
+from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, Part, Task
 from erasure.domain.request import CANCELLED, FINISHED, HELD, STARTED, ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
-from erasure.errors import SliceLostError, TargetError
+from erasure.errors import SliceLostError
 from erasure.services.erase_unit import COUNT_EVERY, MAX_STALLS, EraseUnitDependencies, erase_unit
-from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
+from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
 from tests.unit.services.world import World
 
 # The port's signature is kept whole.
@@ -45,10 +45,20 @@ def task(world: World, name: str = "notes") -> Task:
     return found
 
 
+def part(world: World, name: str = "notes") -> Part:
+    """The only part of a target."""
+    (found,) = task(world, name).parts
+    return found
+
+
 def test_a_slice_erases_a_units_tasks(world: World, request_: ErasureRequest) -> None:
     """A slice that gets to the end leaves its tasks erased with their counts, and no other unit's."""
     assert world.erase(JOB, UNIT) is False
-    assert [(task.spec.name, task.status, task.erased, task.running) for task in world.tasks.tasks(JOB)] == [
+    assert [
+        (task.spec.name, part.status, part.erased, task.running)
+        for task in world.tasks.tasks(JOB)
+        for part in task.parts
+    ] == [
         ("notes", ERASED_UNVERIFIED, 3, None),
         ("comments", ERASED_UNVERIFIED, 3, None),
         ("files", PENDING, 0, None),
@@ -67,10 +77,11 @@ def test_time_that_runs_out_asks_for_more(world: World, request_: ErasureRequest
     """A slice that ran out of time keeps what it counted and asks for another one, without a problem."""
     world.target.script["notes"] = [SliceResult(2, done=False)]
     assert world.erase(JOB, UNIT) is True
-    assert task(world) == replace(task(world), status=PENDING, erased=2, stalls=0, reason=None, running=None)
-    assert task(world, "comments").status == ERASED_UNVERIFIED
+    assert part(world) == Part(request_.request_id, PENDING, erased=2)
+    assert task(world).running is None
+    assert part(world, "comments").status == ERASED_UNVERIFIED
     assert world.erase(JOB, UNIT) is False
-    assert (task(world).erased, task(world).at_least) == (5, False)
+    assert (part(world).erased, part(world).at_least) == (5, False)
 
 
 def test_no_time_begins_nothing(world: World, request_: ErasureRequest) -> None:
@@ -85,27 +96,27 @@ def test_no_time_begins_nothing(world: World, request_: ErasureRequest) -> None:
 def test_a_stopped_request_loses_nothing_more(world: World, request_: ErasureRequest, state: str) -> None:
     """Once a request is not started any more, a slice touches none of its data; other requests' goes on."""
     other = world.a_request(Subject("acme", "bob"))
-    world.plan("job-2", request_.request_id, other.request_id)
+    world.plan("job-2", request_.request_id, other.request_id, attempt=2)
     world.requests.records[request_.request_id] = replace(world.record(request_), state=state)
     assert world.erase(JOB, UNIT) is False
     assert world.target.erase_calls == []
     assert world.erase("job-2", UNIT) is False
-    assert sorted(world.target.erase_calls) == ["comments", "notes"]
+    assert sorted(world.target.erase_calls) == [("comments", ("bob",)), ("notes", ("bob",))]
     assert len(world.target.things) == 3
 
 
 def test_a_permanent_error_fails_its_target_only(world: World, request_: ErasureRequest) -> None:
     """A table that is missing fails that target, with its code; the others of the unit are erased."""
-    world.target.script["notes"] = [TargetError("target_missing", permanent=True)]
+    world.target.script["notes"] = [SliceResult(0, done=False, problem="target_missing", permanent=True)]
     assert world.erase(JOB, UNIT) is False
-    assert (task(world).status, task(world).reason, task(world).running) == (FAILED, "target_missing", None)
-    assert task(world, "comments").status == ERASED_UNVERIFIED
+    assert (part(world).status, part(world).reason, task(world).running) == (FAILED, "target_missing", None)
+    assert part(world, "comments").status == ERASED_UNVERIFIED
 
 
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (TargetError("throttled", permanent=False), "throttled"),
+        (SliceResult(0, done=False, problem="throttled"), "throttled"),
         (RuntimeError("ann's secret"), "internal_error"),
         (SliceResult(0, done=False, problem="rejected"), "rejected"),
         (SliceResult(0, done=True, problem="rejected"), "rejected"),
@@ -124,9 +135,9 @@ def test_stalls_are_counted_and_given_up(
     with caplog.at_level(logging.DEBUG):
         for number in range(1, MAX_STALLS):
             assert world.erase(JOB, UNIT) is True
-            assert (task(world).status, task(world).stalls, task(world).reason) == (PENDING, number, reason)
+            assert (part(world).status, part(world).stalls, part(world).reason) == (PENDING, number, reason)
         assert world.erase(JOB, UNIT) is False
-    assert (task(world).status, task(world).reason) == (FAILED, reason or "no_progress")
+    assert (part(world).status, part(world).reason) == (FAILED, reason or "no_progress")
     assert "secret" not in caplog.text
 
 
@@ -136,47 +147,47 @@ def test_progress_forgets_stalls(world: World, request_: ErasureRequest) -> None
     world.target.script["notes"] = [*[stalled] * (MAX_STALLS - 1), moving, stalled]
     for _ in range(MAX_STALLS):
         world.erase(JOB, UNIT)
-    assert (task(world).stalls, task(world).erased) == (0, 1)
+    assert (part(world).stalls, part(world).erased) == (0, 1)
     world.erase(JOB, UNIT)
-    assert (task(world).status, task(world).stalls) == (PENDING, 1)
+    assert (part(world).status, part(world).stalls) == (PENDING, 1)
 
 
 def test_done_with_a_problem_is_not_done(world: World, request_: ErasureRequest) -> None:
     """A slice that reached the end but had rejected deletions is not called erased."""
     world.target.script["notes"] = [SliceResult(2, done=True, problem="rejected")]
     assert world.erase(JOB, UNIT) is True
-    assert (task(world).status, task(world).erased, task(world).reason) == (PENDING, 2, "rejected")
+    assert (part(world).status, part(world).erased, part(world).reason) == (PENDING, 2, "rejected")
 
 
 def test_a_dead_slice_makes_at_least(world: World, request_: ErasureRequest) -> None:
     """After a slice that was killed, the next one finishes the task and the count is "at least"."""
     world.tasks.begin_slice(task(world), "killed")
     assert world.erase(JOB, UNIT) is False
-    assert (task(world).status, task(world).erased, task(world).at_least) == (ERASED_UNVERIFIED, 3, True)
-    assert task(world, "comments").at_least is False
+    assert (part(world).status, part(world).erased, part(world).at_least) == (ERASED_UNVERIFIED, 3, True)
+    assert part(world, "comments").at_least is False
+
+
+Step = Callable[[Callable[[int], None]], SliceResult]
 
 
 class Steps:
-    """A target whose ``erase`` is a function of the test."""
+    """A target whose ``erase`` is a function of the test, for one subject."""
 
-    def __init__(self, run: Callable[[Callable[[int], None]], SliceResult]) -> None:
+    def __init__(self, run: Step) -> None:
         self.run = run
 
     def erase(
-        self,
-        spec: TargetSpec,
-        values: Mapping[str, str],
-        deadline: Deadline,
-        on_erased: Callable[[int], None] | None = None,
-    ) -> SliceResult:
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, on_erased: OnErased | None = None
+    ) -> list[SliceResult]:
         assert on_erased is not None
-        return self.run(on_erased)
+        (_,) = subjects
+        return [self.run(lambda count: on_erased(0, count))]
 
-    def verify(self, spec: TargetSpec, values: Mapping[str, str], deadline: Deadline) -> VerifyResult:
-        return VerifyResult(0, complete=True)
+    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
+        return [VerifyResult(0, complete=True) for _ in subjects]
 
 
-def erase_with(world: World, run: Callable[[Callable[[int], None]], SliceResult], slice_id: str = "mine") -> bool:
+def erase_with(world: World, run: Step, slice_id: str = "mine") -> bool:
     use = EraseUnitDependencies(world.requests, world.tasks, {"s3": Steps(run)})
     return erase_unit(JOB, "s3-00", slice_id, Deadline(60), use)
 
@@ -191,9 +202,9 @@ def test_counts_are_written_on_the_way(world: World, request_: ErasureRequest) -
 
     with pytest.raises(SystemExit):
         erase_with(world, die_late)
-    assert (task(world, "files").erased, task(world, "files").running) == (3 * COUNT_EVERY, "mine")
+    assert (part(world, "files").erased, task(world, "files").running) == (3 * COUNT_EVERY, "mine")
     erase_with(world, lambda on_erased: SliceResult(1, done=True), "next")
-    assert (task(world, "files").erased, task(world, "files").at_least) == (3 * COUNT_EVERY + 1, True)
+    assert (part(world, "files").erased, part(world, "files").at_least) == (3 * COUNT_EVERY + 1, True)
 
 
 @pytest.mark.parametrize("reported", [0, 4, 10, COUNT_EVERY + 1])
@@ -205,18 +216,21 @@ def test_nothing_is_counted_twice(world: World, request_: ErasureRequest, report
         return SliceResult(COUNT_EVERY + 10, done=True)
 
     erase_with(world, run)
-    assert task(world, "files").erased == COUNT_EVERY + 10
+    assert part(world, "files").erased == COUNT_EVERY + 10
 
 
-def test_an_error_keeps_what_was_counted(world: World, request_: ErasureRequest) -> None:
+@pytest.mark.parametrize("permanent", [True, False])
+def test_an_error_keeps_what_was_counted(world: World, request_: ErasureRequest, permanent: bool) -> None:
     """Deletions before an error count, whatever the error."""
 
     def run(on_erased: Callable[[int], None]) -> SliceResult:
         on_erased(4)
-        raise TargetError("access_denied", permanent=True)
+        if permanent:
+            return SliceResult(4, done=False, problem="access_denied", permanent=True)
+        raise RuntimeError
 
     erase_with(world, run)
-    assert (task(world, "files").status, task(world, "files").erased) == (FAILED, 4)
+    assert (part(world, "files").status, part(world, "files").erased) == (FAILED if permanent else PENDING, 4)
 
 
 @pytest.mark.parametrize("when", ["on the way", "at the end"])
@@ -230,8 +244,8 @@ def test_an_overtaken_slice_asks_for_more_and_counts_nothing(world: World, reque
         return SliceResult(9, done=True)
 
     assert erase_with(world, run) is True
-    record = task(world, "files")
-    assert (record.running, record.erased, record.status, record.at_least) == ("other", 0, PENDING, True)
+    assert task(world, "files").running == "other"
+    assert part(world, "files") == Part(request_.request_id, PENDING, 0, at_least=True)
 
 
 def test_losing_a_task_at_its_beginning_leaves_the_others(
@@ -247,7 +261,7 @@ def test_losing_a_task_at_its_beginning_leaves_the_others(
 
     monkeypatch.setattr(world.tasks, "begin_slice", contested)
     assert world.erase(JOB, UNIT) is True
-    assert task(world, "comments").status == ERASED_UNVERIFIED
+    assert part(world, "comments").status == ERASED_UNVERIFIED
 
 
 def test_doubled_slices_do_no_harm(world: World, request_: ErasureRequest) -> None:
@@ -272,9 +286,11 @@ def test_doubled_slices_do_no_harm(world: World, request_: ErasureRequest) -> No
 
 
 def test_a_held_request_is_taken_up_where_it_was(world: World, request_: ErasureRequest) -> None:
-    """A request held half-way keeps its tasks; started again, another job finishes it."""
+    """A request held half-way keeps its tasks; started again, another job finishes it, and tells of all that either
+    has erased."""
     world.target.script["notes"] = [SliceResult(1, done=False)]
     world.erase(JOB, UNIT)
+    world.target.put(task(world).spec, request_.subject.values(), 2)
     world.requests.records[request_.request_id] = replace(world.record(request_), state=HELD)
     assert world.verify(JOB, UNIT).again is False
     assert world.close(JOB, request_.request_id).attention == ()

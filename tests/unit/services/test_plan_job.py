@@ -84,7 +84,7 @@ def test_another_attempt_uses_the_latest_map(world: World) -> None:
     request = world.a_request()
     world.plan("job-1", request.request_id)
     world.maps.put(OTHER_MAP, world.clock())
-    (unit,) = world.plan("job-2", request.request_id)
+    (unit,) = world.plan("job-2", request.request_id, attempt=2)
     assert [task.spec.name for task in unit.tasks] == ["other"]
 
 
@@ -94,7 +94,8 @@ def test_what_may_not_start_is_left_out(world: World, state: str) -> None:
     stopped, other = world.a_request(), world.a_request(Subject("acme", "bob"))
     world.requests.records[stopped.request_id] = replace(stopped, state=state)
     world.plan("job-1", stopped.request_id, other.request_id)
-    assert {task.request_id for task in world.tasks.tasks("job-1")} == {other.request_id}
+    parts = [part for task in world.tasks.tasks("job-1") for part in task.parts]
+    assert {part.request_id for part in parts} == {other.request_id}
     assert world.record(stopped).state == state
     assert [entry.event for entry in world.trail(stopped)] == ["requested"]
 
@@ -109,11 +110,11 @@ def test_a_job_for_nothing_fails(world: World) -> None:
 
 
 def test_what_cannot_be_rendered_is_refused_and_shown(world: World) -> None:
-    """Targets that a subject's id makes ambiguous become failed tasks, are on record, and no eraser gets them."""
+    """Targets that a subject's id makes ambiguous become failed parts, are on record, and no eraser gets them."""
     request = world.a_request(Subject("acme", "a/b"))
     units = world.plan("job-1", request.request_id)
     assert [unit.name for unit in units] == ["dynamodb-00"]
-    assert [(task.spec.name, task.status) for task in world.tasks.tasks("job-1")] == [
+    assert [(task.spec.name, part.status) for task in world.tasks.tasks("job-1") for part in task.parts] == [
         ("notes", PENDING),
         ("comments", PENDING),
         ("files", FAILED),

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Task
+from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Part, Task
 from erasure.domain.request import CANCELLED, FINISHED, HELD, STARTED, ErasureRequest
-from erasure.errors import SliceLostError, TargetError
+from erasure.errors import SliceLostError
 from erasure.services.erase_unit import MAX_STALLS
 from erasure.services.verify_unit import LONGEST_PAUSE_SECONDS, NextStep
 from erasure.targets.protocol import SliceResult, VerifyResult
@@ -39,11 +39,17 @@ def task(world: World, name: str = "notes") -> Task:
     return found
 
 
+def part(world: World, name: str = "notes") -> Part:
+    """The only part of a target."""
+    (found,) = task(world, name).parts
+    return found
+
+
 def test_what_is_gone_is_verified(world: World, request_: ErasureRequest) -> None:
     """Erased tasks of which nothing is found are verified, and the unit is done."""
     world.erase(JOB, UNIT)
     assert world.verify(JOB, UNIT) == NextStep(again=False, wait=0)
-    assert {task.status for task in world.tasks.tasks(JOB, UNIT)} == {VERIFIED}
+    assert {part.status for task in world.tasks.tasks(JOB, UNIT) for part in task.parts} == {VERIFIED}
     calls = list(world.target.verify_calls)
     world.verify(JOB, UNIT)
     assert world.target.verify_calls == calls
@@ -54,8 +60,8 @@ def test_unfinished_tasks_are_not_looked_at(world: World, request_: ErasureReque
     world.target.script["notes"] = [SliceResult(1, done=False)]
     world.erase(JOB, UNIT)
     assert world.verify(JOB, UNIT) == NextStep(again=True, wait=0)
-    assert world.target.verify_calls == ["comments"]
-    assert task(world).status == PENDING
+    assert world.target.verify_calls == [("comments", ("ann",))]
+    assert part(world).status == PENDING
 
 
 def test_leftovers_go_back_and_are_given_up(world: World, request_: ErasureRequest) -> None:
@@ -64,11 +70,11 @@ def test_leftovers_go_back_and_are_given_up(world: World, request_: ErasureReque
     for rounds in (1, 2):
         world.erase(JOB, UNIT)
         assert world.verify(JOB, UNIT) == NextStep(again=True, wait=0)
-        assert (task(world).status, task(world).rounds) == (PENDING, rounds)
+        assert (part(world).status, part(world).rounds) == (PENDING, rounds)
     world.erase(JOB, UNIT)
     assert world.verify(JOB, UNIT).again is False
-    assert (task(world).status, task(world).reason) == (FAILED, "still_present")
-    assert task(world, "comments").status == VERIFIED
+    assert (part(world).status, part(world).reason) == (FAILED, "still_present")
+    assert part(world, "comments").status == VERIFIED
 
 
 def test_leftovers_that_go_are_counted(world: World, request_: ErasureRequest) -> None:
@@ -78,13 +84,13 @@ def test_leftovers_that_go_are_counted(world: World, request_: ErasureRequest) -
     world.verify(JOB, UNIT)
     world.target.put(task(world).spec, request_.subject.values(), 2)
     world.loop(JOB, world.plan(JOB, request_.request_id))
-    assert (task(world).status, task(world).erased) == (VERIFIED, 5)
+    assert (part(world).status, part(world).erased) == (VERIFIED, 5)
 
 
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (TargetError("throttled", permanent=False), "throttled"),
+        (VerifyResult(0, complete=False, problem="throttled"), "throttled"),
         (RuntimeError("ann's secret"), "internal_error"),
         (VerifyResult(0, complete=False), "verification_incomplete"),
     ],
@@ -103,12 +109,12 @@ def test_unclear_verification_is_never_verified(
     with caplog.at_level(logging.DEBUG):
         for stalls in range(1, MAX_STALLS):
             following = world.verify(JOB, UNIT)
-            assert (task(world).status, task(world).stalls) == (ERASED_UNVERIFIED, stalls)
+            assert (part(world).status, part(world).stalls) == (ERASED_UNVERIFIED, stalls)
             assert following.again
             pauses.append(following.wait)
             assert world.erase(JOB, UNIT) is False
         assert world.verify(JOB, UNIT).again is False
-    assert (task(world).status, task(world).reason) == (FAILED, reason)
+    assert (part(world).status, part(world).reason) == (FAILED, reason)
     assert pauses == sorted(pauses)
     assert pauses[0] > 0
     assert pauses[-1] <= LONGEST_PAUSE_SECONDS
@@ -119,16 +125,16 @@ def test_a_verification_that_works_again_counts(world: World, request_: ErasureR
     """After some stalls, a verification that finds nothing verifies."""
     world.target.script["notes:verify"] = [VerifyResult(0, complete=False)] * (MAX_STALLS - 1)
     world.loop(JOB, world.plan(JOB, request_.request_id))
-    assert (task(world).status, task(world).reason) == (VERIFIED, None)
+    assert (part(world).status, part(world).reason) == (VERIFIED, None)
 
 
 def test_a_permanent_error_fails_its_target_only(world: World, request_: ErasureRequest) -> None:
     """A target that the verifier may not read fails, with its code, and never counts as empty."""
-    world.target.script["notes:verify"] = [TargetError("access_denied", permanent=True)]
+    world.target.script["notes:verify"] = [VerifyResult(0, complete=False, problem="access_denied", permanent=True)]
     world.erase(JOB, UNIT)
     assert world.verify(JOB, UNIT).again is False
-    assert (task(world).status, task(world).reason) == (FAILED, "access_denied")
-    assert task(world, "comments").status == VERIFIED
+    assert (part(world).status, part(world).reason) == (FAILED, "access_denied")
+    assert part(world, "comments").status == VERIFIED
 
 
 def test_a_throttled_eraser_gets_a_pause(world: World, request_: ErasureRequest) -> None:
@@ -165,7 +171,7 @@ def test_an_eraser_that_comes_late_does_not_take_it_up_again(world: World, reque
 
     world.target.script["notes:verify"] = [meanwhile]
     assert world.verify(JOB, UNIT).again is False
-    assert (task(world).status, task(world).running) == (VERIFIED, None)
+    assert (part(world).status, task(world).running) == (VERIFIED, None)
 
 
 def test_a_verdict_that_comes_second_is_dropped(world: World, request_: ErasureRequest) -> None:
@@ -173,12 +179,12 @@ def test_a_verdict_that_comes_second_is_dropped(world: World, request_: ErasureR
     world.erase(JOB, UNIT)
 
     def meanwhile() -> VerifyResult:
-        world.tasks.set_verified(task(world), status=PENDING, rounds=1, stalls=0, reason=None)
+        world.tasks.set_verified(task(world), [replace(part(world), status=PENDING, rounds=1)])
         return VerifyResult(0, complete=True)
 
     world.target.script["notes:verify"] = [meanwhile]
     assert world.verify(JOB, UNIT).again is True
-    assert (task(world).status, task(world).rounds) == (PENDING, 1)
+    assert (part(world).status, part(world).rounds) == (PENDING, 1)
 
 
 def test_states_are_what_was_meant(world: World, request_: ErasureRequest) -> None:

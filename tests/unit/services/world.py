@@ -9,7 +9,7 @@ from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import Unit
+from erasure.domain.plan import Part, Unit
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.times import due_at, purged_by
@@ -95,11 +95,19 @@ class World:
         self.audit.append(request.request_id, "requested", now, {})
         return request
 
+    def requests_of(self, *user_ids: str) -> list[ErasureRequest]:
+        """Accepted requests of people who have things everywhere."""
+        for user_id in user_ids:
+            self.put_things(Subject("acme", user_id))
+        return [self.a_request(Subject("acme", user_id)) for user_id in user_ids]
+
     def put_things(self, subject: Subject = ANN, count: int = 3) -> None:
         for spec in MAP.targets:
             self.target.put(spec, subject.values(), count)
 
-    def plan(self, job_id: str, *request_ids: str, attempt: int = 1) -> list[Unit]:
+    def plan(
+        self, job_id: str, *request_ids: str, attempt: int = 1, categories: Sequence[str] | None = None
+    ) -> list[Unit]:
         return plan_job(
             job_id,
             request_ids,
@@ -109,6 +117,7 @@ class World:
             data_maps=self.maps,
             audit=self.audit,
             now=self.clock,
+            categories=categories,
         )
 
     def erase(self, job_id: str, unit: str, deadline: Deadline | None = None, slice_id: str | None = None) -> bool:
@@ -120,9 +129,15 @@ class World:
         use = VerifyUnitDependencies(self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target})
         return verify_unit(job_id, unit, deadline or Deadline(60), use)
 
-    def close(self, job_id: str, *request_ids: str) -> ClosedJob:
+    def close(self, job_id: str, *request_ids: str, partial: bool = False) -> ClosedJob:
         return close_job(
-            job_id, request_ids, requests=self.requests, tasks=self.tasks, audit=self.audit, now=self.clock
+            job_id,
+            request_ids,
+            requests=self.requests,
+            tasks=self.tasks,
+            audit=self.audit,
+            now=self.clock,
+            partial=partial,
         )
 
     def loop(self, job_id: str, units: Sequence[Unit]) -> int:
@@ -142,6 +157,22 @@ class World:
         job_id = job_id_for(request.request_id, attempt)
         self.loop(job_id, self.plan(job_id, request.request_id, attempt=attempt))
         return self.close(job_id, request.request_id)
+
+    def run_many(self, job_id: str, requests: Sequence[ErasureRequest], attempt: int = 1) -> ClosedJob:
+        """A whole job for all of them."""
+        request_ids = [request.request_id for request in requests]
+        self.loop(job_id, self.plan(job_id, *request_ids, attempt=attempt))
+        return self.close(job_id, *request_ids)
+
+    def part(self, job_id: str, request: ErasureRequest, name: str = "notes") -> Part:
+        """The request's part of a target."""
+        (found,) = [
+            part
+            for task in self.tasks.tasks(job_id)
+            for part in task.parts
+            if task.spec.name == name and part.request_id == request.request_id
+        ]
+        return found
 
     def record(self, request: ErasureRequest) -> ErasureRequest:
         record = self.requests.get(request.request_id)

@@ -9,21 +9,20 @@ from datetime import datetime
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.outcome import DETACHED, ERASED, TargetOutcome, is_finished, merge_outcomes, outcome_of_erasure
 from erasure.domain.outcome import FAILED as OUTCOME_FAILED
-from erasure.domain.plan import FAILED, VERIFIED, Part, Task
+from erasure.domain.plan import FAILED, PENDING, VERIFIED, Part, Task
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
+from erasure.services.earlier_jobs import CLOSED
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
 
 PARALLEL_REQUESTS = 8
 ACCESS_REVOKED, ACCESS_NOT_REVOKED = "access_revoked", "access_not_revoked"
 """The events with which a partial job closes a request."""
-_TRIES = 5
 _FINISHED, _ATTENTION = "finished", "attention"
 """The events with which any other job does."""
-_CLOSED = "closed:"
-"""Begins the id of the audit event with which a job closes a request; the job's id follows."""
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,9 @@ def close_job(
     """Write the outcomes of the job's requests. Closing again changes nothing.
 
     ``partial``: the job covered a part of what has to be erased, so that its requests go on, whatever it came to; a
-    later job's counts are added. Requests that the job did not claim are left alone. Raises ``UnavailableError`` when
-    a request could not be closed, after the others were.
+    later job's counts are added. Requests that another job has by now, or that the job never got, are left alone: a
+    job that takes a request over counts as its own what was erased before. Raises ``UnavailableError`` when a request
+    could not be closed, after the others were.
     """
     own = parts_by_request(tasks.tasks(job_id))
 
@@ -81,7 +81,7 @@ class _Job:
 
     @property
     def event_id(self) -> str:
-        return f"{_CLOSED}{self.job_id}"
+        return f"{CLOSED}{self.job_id}"
 
     def event(self, *, done: bool) -> str:
         if self.partial:
@@ -103,8 +103,8 @@ def _close(
 ) -> tuple[ErasureRequest, bool] | None:
     """The request and whether it is done; ``None`` if it is not this job's, or neither open nor as this job left it."""
     for _ in range(_TRIES):
-        # The trail first, then the record: another job closes by writing both, so if the place after this trail is
-        # still free when we write, the record that we add our outcomes to is the latest one.
+        # The trail first, then the record: another job takes the request over by claiming it and writing to the trail,
+        # so if the place after this trail is still free when we write, the request was ours to the end.
         entries = audit.entries(request_id)
         request = requests.get(request_id)
         if request is None:
@@ -113,7 +113,7 @@ def _close(
         if told is not None:
             done = job.stands(request, told)
             return None if done is None else (request, done)
-        if request.state != STARTED or not (job.outcomes or request.job_id == job.job_id):
+        if request.state != STARTED or request.job_id != job.job_id:
             return None
         try:
             return _write(request, job, entries, requests, now())
@@ -125,7 +125,7 @@ def _close(
 def _write(
     request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry], requests: RequestStore, now: datetime
 ) -> tuple[ErasureRequest, bool] | None:
-    outcomes = _merged(request, job, entries)
+    outcomes = merge_outcomes(request.outcomes, job.outcomes)
     # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
     done = bool(job.outcomes) and is_finished(job.outcomes if job.partial else outcomes)
     details: dict[str, object] = {"job_id": job.job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
@@ -152,23 +152,12 @@ def _write(
     return (request, done) if is_written else None
 
 
-def _merged(request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry]) -> tuple[TargetOutcome, ...]:
-    later = any(
-        entry.event_id.startswith(_CLOSED) and _attempt(entry.event_id) > _attempt(job.job_id) for entry in entries
-    )
-    # What a later attempt found is newer, although this job ends after it: it must not be painted over.
-    return merge_outcomes(job.outcomes, request.outcomes) if later else merge_outcomes(request.outcomes, job.outcomes)
-
-
-def _attempt(name: str) -> int:
-    number = name.rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
-
-
 def _outcome(task: Task, part: Part) -> TargetOutcome:
     name, category = task.spec.name, task.spec.category
     if part.status == VERIFIED:
         done = ERASED if task.spec.detach is None else DETACHED
         return outcome_of_erasure(name, category, part.erased, at_least=part.at_least, done=done)
     reason = (part.reason if part.status == FAILED else None) or "not_finished"
-    return TargetOutcome(name, category, OUTCOME_FAILED, part.erased, part.at_least, reason)
+    # A slice that has not ended by now, dead or alive, may have erased more than it has written down.
+    at_least = part.at_least or (part.status == PENDING and task.running is not None)
+    return TargetOutcome(name, category, OUTCOME_FAILED, part.erased, at_least, reason)

@@ -11,7 +11,7 @@ from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, Part, Task
 from erasure.errors import SliceLostError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.services.side_by_side import side_by_side
-from erasure.services.task_parts import INTERNAL_ERROR, Group, Requests, groups_of, replaced, started_requests
+from erasure.services.task_parts import INTERNAL_ERROR, Group, Requests, groups_of, replaced, workable_requests
 from erasure.targets.protocol import Deadline, SliceResult, Target
 
 MAX_STALLS = 10
@@ -37,7 +37,7 @@ def erase_unit(job_id: str, unit: str, slice_id: str, deadline: Deadline, use: E
     and nothing that goes wrong with one request's part of a task the other parts.
     """
     tasks = use.tasks.tasks(job_id, unit)
-    requests = started_requests([part for task in tasks for part in task.parts_in(PENDING)], use.requests)
+    requests = workable_requests(job_id, [part for task in tasks for part in task.parts_in(PENDING)], use.requests)
     workable = [task for task in tasks if any(part.request_id in requests for part in task.parts_in(PENDING))]
     more = side_by_side(lambda task: _run_slice(task, requests, slice_id, deadline, use), workable, PARALLEL_TASKS)
     return any(more)
@@ -100,7 +100,8 @@ def _judge(parts: list[Part], results: Mapping[str, SliceResult | None], counter
 
 def _judged(part: Part, result: SliceResult | None, seen: int, moved: bool) -> Part:
     """``moved``: the slice has got somewhere, with this part or another."""
-    part = replace(part, erased=part.erased + seen)
+    # Before an exception, a target may have erased more than it has told.
+    part = replace(part, erased=part.erased + seen, at_least=part.at_least or result is None)
     if result is not None and result.done:
         return replace(part, status=ERASED_UNVERIFIED, stalls=0, reason=None)
     reason = INTERNAL_ERROR if result is None else result.problem

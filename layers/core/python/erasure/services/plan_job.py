@@ -9,6 +9,7 @@ from erasure.domain.plan import PENDING, Families, Unit, plan_units
 from erasure.domain.request import ErasureRequest
 from erasure.errors import NotFoundError
 from erasure.ports import AuditLog, Clock, DataMapStore, PinnedJob, PinnedMap, RequestStore, TaskStore
+from erasure.services.earlier_jobs import PLANNED, going_on_from, take_over
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
 
@@ -30,8 +31,9 @@ def plan_job(
     """Claim the requests, write their tasks, and return the units that have something to do.
 
     Requests that may not be started (cancelled, held, finished, not due yet) or that another job of this attempt has
-    are left out. ``categories``: of what each request covers, these only. Raises :class:`NotFoundError` when a request
-    does not exist at all: such a job must not end green.
+    are left out. What an earlier job has erased and not told, this one goes on from. ``categories``: of what each
+    request covers, these only. Raises :class:`NotFoundError` when a request does not exist at all: such a job must not
+    end green.
     """
     pinned = tasks.pinned(job_id)
     data_map = _map_of(pinned, data_maps)
@@ -44,12 +46,16 @@ def plan_job(
             PARALLEL_REQUESTS,
         )
         claimed = [request for request, is_ours in zip(claimed, own, strict=True) if is_ours]
+    # Planned again, a job may have been overtaken itself.
+    own_now = claimed if pinned is None else [request for request in claimed if request.job_id == job_id]
+    done_before = take_over(job_id, attempt, own_now, tasks=tasks, audit=audit, now=now)
     units = plan_units(
         job_id,
         [request if categories is None else _limited(request, categories, data_map.families) for request in claimed],
         data_map.targets,
         data_map.families,
     )
+    units = going_on_from(units, done_before) if done_before else units
     all_tasks = [task for unit in units for task in unit.tasks]
     if claimed:
         tasks.create_job(job_id, [request.request_id for request in claimed], data_map, all_tasks)
@@ -68,7 +74,7 @@ def plan_job(
                 "targets": [task.spec.name for task, _ in own],
                 "refused": {task.spec.name: part.reason for task, part in own if part.status != PENDING},
             },
-            event_id=f"planned:{job_id}",
+            event_id=f"{PLANNED}{job_id}",
         )
 
     side_by_side(record, claimed, PARALLEL_REQUESTS)

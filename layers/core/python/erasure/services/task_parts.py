@@ -26,13 +26,18 @@ def parts_by_request(tasks: Sequence[Task]) -> dict[str, list[tuple[Task, Part]]
     return parts
 
 
-def started_requests(parts: Iterable[Part], store: RequestStore) -> dict[str, ErasureRequest]:
-    """The requests of these parts that may be worked on now, by id.
+def workable_requests(job_id: str, parts: Iterable[Part], store: RequestStore) -> dict[str, ErasureRequest]:
+    """The requests of these parts that the job may work on now, by id.
 
-    Asked before every slice: a request that is no longer started must not lose another item.
+    Asked before every slice, after reading its tasks: a request that is no longer started must not lose another item.
+    Nor does a job work on for one that another job has, or that it has closed itself: nobody would count it.
     """
     requests = store.get_many(list(dict.fromkeys(part.request_id for part in parts)))
-    return {request_id: request for request_id, request in requests.items() if request.state == STARTED}
+    return {
+        request_id: request
+        for request_id, request in requests.items()
+        if request.state == STARTED and request.job_id == job_id and job_id not in request.closed_jobs
+    }
 
 
 def replaced(task: Task, parts: Iterable[Part]) -> tuple[Part, ...]:

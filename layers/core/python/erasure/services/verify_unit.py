@@ -14,7 +14,7 @@ from erasure.errors import SliceLostError, UnavailableError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.services.erase_unit import MAX_STALLS, PARALLEL_TASKS
 from erasure.services.side_by_side import side_by_side
-from erasure.services.task_parts import INTERNAL_ERROR, Group, Requests, groups_of, replaced, started_requests
+from erasure.services.task_parts import INTERNAL_ERROR, Group, Requests, groups_of, replaced, workable_requests
 from erasure.targets.protocol import Deadline, Target, VerifyResult
 
 LONGEST_PAUSE_SECONDS = 60
@@ -46,7 +46,8 @@ def verify_unit(job_id: str, unit: str, deadline: Deadline, use: VerifyUnitDepen
     """
     tasks = use.tasks.tasks(job_id, unit)
     # A request that may no longer be erased is not worked on again: its parts stay as they are.
-    requests = started_requests([part for task in tasks for part in task.parts if _is_open(part)], use.requests)
+    still_open = [part for task in tasks for part in task.parts if _is_open(part)]
+    requests = workable_requests(job_id, still_open, use.requests)
     open_parts = [
         part
         for parts in side_by_side(lambda task: _verify_task(task, requests, deadline, use), tasks, PARALLEL_TASKS)
