@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, scope_of
+from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, neighbours, scope_of
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.errors import DataMapError, InvalidInputError, TargetError
@@ -75,6 +75,15 @@ def test_folder_and_file_of_one_person_may_stand_side_by_side() -> None:
         check_alone(file, [folder, file], values("t", user))
 
 
+def test_words_keep_the_kinds_of_one_table_apart() -> None:
+    """Of many kinds of items under one key, each has to be compared with itself and with what may look like it."""
+    kinds = [item("TENANT#{tenant_id}#USER#{user_id}", f"{word}#", prefix=True) for word in ("PROFILE", "ORDER", "O")]
+    assert neighbours(kinds[1], kinds) == (kinds[1],)
+    anything = item("TENANT#{tenant_id}#USER#{user_id}")
+    assert neighbours(kinds[1], [*kinds, anything]) == (kinds[1], anything)
+    assert neighbours(FILES, [FILES, ARCHIVE, s3("{tenant_id}/{user_id}/", bucket="others")]) == (FILES, ARCHIVE)
+
+
 TEXTS = ["a", "b", "/", "a/", "/b/", "b/a/"]
 PARTS = st.lists(st.sampled_from([*TEXTS, "{tenant_id}", "{user_id}"]), min_size=1, max_size=5).map("".join)
 IDS = ["a", "b", "ab", "ba"]
@@ -108,3 +117,23 @@ def test_what_is_allowed_covers_nobody_else(one: str, one_exact: bool, other: st
         if theirs == mine or (not one_exact and theirs.startswith(mine)):
             with pytest.raises(TargetError):
                 check_alone(first, [first, second], person)
+
+
+@given(PARTS, st.booleans(), PARTS, st.booleans(), st.booleans())
+def test_who_is_no_neighbour_conflicts_with_nobody(
+    one: str, one_exact: bool, other: str, other_exact: bool, is_apart: bool
+) -> None:
+    """Leaving out the targets that are no neighbours changes no answer: for nobody is there a conflict with them."""
+    category = "preference" if is_apart else "content"
+    first = s3(key=one) if one_exact else s3(prefix=one)
+    place = S3Rule("files", None, other) if other_exact else S3Rule("files", other)
+    second = TargetSpec("two", category, s3=place)
+    try:
+        found = neighbours(first, [second])
+    except InvalidInputError:
+        return
+    if found:
+        return
+    for person in PEOPLE:
+        if _rendered(first, person) is not None:
+            assert conflict(first, person, second) is None

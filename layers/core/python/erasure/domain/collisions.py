@@ -65,11 +65,24 @@ def _sort_text(sort: KeyRule | None) -> str:
     return sort.template if sort.prefix else sort.template + _END
 
 
+def neighbours(spec: TargetSpec, all_targets: Iterable[TargetSpec]) -> tuple[TargetSpec, ...]:
+    """Those of the targets that ``spec`` can have a :func:`conflict` with at all, whatever the values.
+
+    For whoever checks many subjects: in a table for everything, with a word for each kind of item, it is hardly any.
+    """
+    template = scope_of(spec).template
+    return tuple(
+        other
+        for other in all_targets
+        if _same_place(spec, other) and not all(_never_meet(template, theirs.template) for theirs in scopes_of(other))
+    )
+
+
 def check_alone(spec: TargetSpec, all_targets: Iterable[TargetSpec], values: Mapping[str, str]) -> None:
     """Raise :class:`TargetError` unless ``spec`` renders for these values, to nothing that is also somebody else's.
 
     ``spec`` and ``values`` as :func:`erasure.domain.scope.in_scope` and :func:`erasure.domain.scope.value_sets` make
-    them; ``all_targets``: the map's, as they stand in it.
+    them; ``all_targets``: the map's, as they stand in it, or the :func:`neighbours` among them.
     """
     spec.check_values(values)
     for other in all_targets:
@@ -134,6 +147,19 @@ def _same_place(spec: TargetSpec, other: TargetSpec) -> bool:
     assert spec.dynamodb is not None
     there = other.dynamodb
     return there is not None and (spec.dynamodb.table, spec.dynamodb.index) == (there.table, there.index)
+
+
+def _never_meet(mine: Template, theirs: Template) -> bool:
+    """Whether no text of the one binds to the other, because fixed words differ at a place that both reach alike.
+
+    Up to there, each value ends where the separator behind it begins, and it does not hold that separator.
+    """
+    for position, (word, other) in enumerate(zip(mine.parts, theirs.parts, strict=False)):
+        if position % 2 or word == other:
+            continue
+        ends_alike = position == 0 or word[:1] == other[:1]
+        return ends_alike and not (word.startswith(other) or other.startswith(word))
+    return False
 
 
 def _is_apart(spec: TargetSpec, other: TargetSpec) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from erasure.domain.collisions import check_alone
+from erasure.domain.collisions import check_alone, neighbours
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
 from erasure.domain.scope import in_scope, value_sets
 from erasure.domain.target_spec import TargetSpec
@@ -114,9 +114,12 @@ def plan_units(
     the outcome, and no eraser may try it.
     """
     by_target: dict[str, dict[TargetSpec, list[Part]]] = {}
+    beside: dict[TargetSpec, tuple[TargetSpec, ...]] = {}
     for request in requests:
         for spec in targets_for(request, targets, families):
-            by_target.setdefault(spec.kind, {}).setdefault(spec, []).append(_part(request, spec, targets))
+            if spec not in beside:
+                beside[spec] = neighbours(spec, targets)
+            by_target.setdefault(spec.kind, {}).setdefault(spec, []).append(_part(request, spec, beside[spec]))
     units = []
     for kind in sorted(by_target):
         chunks = [
@@ -135,7 +138,8 @@ def plan_units(
 
 
 def refusal(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec]) -> TargetError | None:
-    """Why the target cannot be erased safely for this request, if so."""
+    """Why the target cannot be erased safely for this request, if so. ``all_targets``: the map's, or the target's
+    neighbours among them."""
     try:
         for values in value_sets(request.subject, request.organization_ids, spec):
             check_alone(spec, all_targets, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from erasure.domain.collisions import neighbours
 from erasure.domain.identifiers import derived_request_id, milliseconds_of
 from erasure.domain.plan import refusal, targets_for
 from erasure.domain.request import ErasureRequest
@@ -83,25 +84,29 @@ def make_drafts(command: ErasureCommand, requests: list[ErasureRequest], data_ma
 
 
 class _Cover:
-    """What the map's targets mean for requests that differ in their subjects only."""
+    """What the map's targets mean for requests that differ in their subjects only.
+
+    ``_of_type``: by type of subject, the targets covered, each with those beside which it has to be looked at.
+    """
 
     def __init__(self, data_map: PinnedMap) -> None:
         self._map = data_map
-        self._of_type: dict[str, list[TargetSpec]] = {}
+        self._of_type: dict[str, list[tuple[TargetSpec, tuple[TargetSpec, ...]]]] = {}
         self._left_out: dict[str, tuple[str, ...]] = {}
 
     def targets(self, request: ErasureRequest) -> tuple[tuple[TargetSpec, TargetError | None], ...]:
         covered = self._of_type.get(request.subject.type)
         if covered is None:
-            covered = targets_for(request, self._map.targets, self._map.families)
+            specs = targets_for(request, self._map.targets, self._map.families)
+            covered = [(spec, neighbours(spec, self._map.targets)) for spec in specs]
             self._of_type[request.subject.type] = covered
-        return tuple((spec, refusal(request, spec, self._map.targets)) for spec in covered)
+        return tuple((spec, refusal(request, spec, beside)) for spec, beside in covered)
 
     def out_of_scope(self, request: ErasureRequest) -> tuple[str, ...]:
         subject_type = request.subject.type
         if subject_type not in self._left_out:
             everywhere = replace(request, organization_ids=())
-            names = {spec.name for spec in self._of_type[subject_type]}
+            names = {spec.name for spec, _ in self._of_type[subject_type]}
             self._left_out[subject_type] = tuple(
                 spec.name
                 for spec in targets_for(everywhere, self._map.targets, self._map.families)
