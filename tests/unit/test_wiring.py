@@ -49,6 +49,21 @@ def test_function_is_built_from_the_templates_environment(function: str, monkeyp
     assert callable(BUILDERS[function](environment, clients))
 
 
+@pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_function_takes_whatever_the_parameters_may_be(
+    function: str, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template allows no number at which a function would refuse to start."""
+    numbers = {name: str(rules[bound]) for name, rules in source()["Parameters"].items() if bound in rules}
+    assert len(numbers) > 5
+    variables = of_type(resources(numbers), "AWS::Lambda::Function")[FUNCTIONS[function]]["Environment"]["Variables"]
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", variables["POWERTOOLS_METRICS_NAMESPACE"])
+    for name in ("REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv("AWS_DEFAULT_REGION" if name == "REGION" else f"AWS_{name}", "test")
+    assert callable(BUILDERS[function]({name: str(value) for name, value in variables.items()}, Clients()))
+
+
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_function_loads_no_pydantic_and_no_boto3(function: str, tmp_path: Path) -> None:
     """Built and ready, a function has loaded neither: they are most of a cold start."""
