@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from erasure.domain.identifiers import is_batch_id
 from erasure.domain.times import format_time
+from erasure.entry import native
 from tests.functional.backend_calls import BackendApi, body_of, header_of
 from tests.functional.backend_world import OTHER_TENANT
 from tests.functional.native_calls import (
@@ -23,6 +25,9 @@ from tests.functional.native_calls import (
     show,
     users,
 )
+
+ANSWER_BYTES = 6 * 1024 * 1024
+"""Lambda: the most that a function may answer with, as JSON (quotas, invocation payload)."""
 
 
 @pytest.fixture
@@ -107,6 +112,19 @@ class TestCreate:
         assert api.world.left(subject) == before
         assert body_of(show(api, request_id))["state"] == "finished"
 
+    def test_the_largest_call(self, api: BackendApi) -> None:
+        """What 1,000 subjects in as many organizations as they may share come to fits into a function's answer."""
+        ids = [f"{number:04}" + "😀" * 252 for number in range(1000)]
+        organizations = [f"{number:02}" + "o" * 34 for number in range(59)]
+        rule = "must not be longer than 2097 bytes together for so many subjects"
+        reply = post(api, users(*ids), scope={"organization_ids": organizations})
+        check_rule(reply, "scope.organization_ids", rule)
+        check_nothing_was_written(api)
+        reply = post(api, users(*ids), scope={"organization_ids": organizations[:58]})
+        assert reply["statusCode"] == 202
+        assert len(body_of(reply)["requests"]) == 1000
+        assert len(json.dumps(reply, ensure_ascii=False).encode()) < ANSWER_BYTES
+
     def test_not_before(self, api: BackendApi) -> None:
         """It waits outside of the queue; what is promised counts from then."""
         moment = api.world.clock() + timedelta(days=30)
@@ -157,6 +175,13 @@ class TestDryRun:
         assert [target["name"] for target in plan["targets"]] == ["files"]
         assert set(plan["out_of_scope"]) == {"accounts", "sessions", "mfa-factors", "memberships", "audit-events"}
 
+    def test_what_does_not_fit_into_an_answer(self, api: BackendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Subjects times targets are bounded, and told so: a longer answer would never arrive."""
+        (plan,) = body_of(post(api, dry_run=True))["plans"]
+        monkeypatch.setattr(native, "MAX_PLANNED", 2 * len(plan["targets"]))
+        assert post(api, users("a", "b"), dry_run=True)["statusCode"] == 200
+        check_rule(post(api, users("a", "b", "c"), dry_run=True), "subjects", "must not come to more than")
+
     def test_the_rules_are_the_same(self, api: BackendApi) -> None:
         """What would be refused is refused."""
         check_rule(post(api, [], dry_run=True), "subjects", "must not be empty")
@@ -199,9 +224,9 @@ class TestRules:
                 "must not name more than 100",
             ),
             (
-                {"scope": {"organization_ids": [f"{number:03}" + "😀" * 253 for number in range(51)]}},
+                {"scope": {"organization_ids": [f"{number:03}" + "😀" * 253 for number in range(26)]}},
                 "scope.organization_ids",
-                "must not be longer than 51200 bytes",
+                "must not be longer than 25600 bytes together",
             ),
             ({"not_before": None}, "not_before", A_TIME),
             ({"not_before": 1893456000}, "not_before", A_TIME),

@@ -115,6 +115,16 @@ class TestDelete:
         assert body_of(delete(api, {"userIds": ["ann", "ann", "ben"]}))["data"]["tasksCount"] == 4
         assert len(api.world.requests.records) == 2
 
+    def test_what_users_and_organizations_come_to(self, api: BackendApi) -> None:
+        """Each user's request keeps the organizations: together they are bounded, and the whole call is refused."""
+        ids = [f"user-{number}" for number in range(1000)]
+        organizations = [f"{number:02}" + "o" * 41 for number in range(50)]
+        assert check_error(delete(api, {"userIds": ids, "organizationIds": organizations}), 400) == (
+            "data.organizationIds: must not be longer than 2097 bytes together for so many subjects"
+        )
+        assert api.world.requests.records == {}
+        assert delete(api, {"userIds": ids[:900], "organizationIds": organizations})["statusCode"] == 202
+
     def test_a_thousand_and_one_more(self, api: BackendApi) -> None:
         """1,000 users are accepted, 1,001 are refused whole with the limit."""
         ids = [f"user-{number}" for number in range(1001)]

@@ -21,6 +21,13 @@ _MOMENT = re.compile(
 )
 
 
+MAX_ORGANIZATIONS_BYTES = 25 * 1024
+"""Of one request. Lists show a hundred requests, and a function's answer holds 6 MB."""
+
+MAX_COPIED_BYTES = 2 * 1024 * 1024
+"""Of one call: every request keeps the organizations, and all of them are written within seconds."""
+
+
 class ListTooLongError(InvalidInputError):
     """A list that names more than one call may. It is refused whole, never cut."""
 
@@ -35,6 +42,16 @@ def check_identifiers(value: object, field: str, most: int) -> tuple[str, ...]:
     if len(set(identifiers)) > most:
         raise ListTooLongError(field, f"must not name more than {most} different ones")
     return identifiers
+
+
+def check_organizations(value: object, field: str, most: int, subjects: int) -> tuple[str, ...]:
+    """The different organizations to which the requests for so many ``subjects`` are limited, at least one: an empty
+    list must not come to mean all of them. Raises :class:`InvalidInputError`."""
+    organization_ids = tuple(dict.fromkeys(check_identifiers(value, field, most)))
+    longest = min(MAX_ORGANIZATIONS_BYTES, MAX_COPIED_BYTES // max(1, subjects))
+    if sum(len(organization_id.encode()) for organization_id in organization_ids) > longest:
+        raise ListTooLongError(field, f"must not be longer than {longest} bytes together for so many subjects")
+    return organization_ids
 
 
 def check_moment(value: object, field: str) -> datetime:

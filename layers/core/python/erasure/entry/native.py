@@ -26,7 +26,7 @@ from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED
 from erasure.domain.subject import SUBJECT_TYPES, USER, Subject
 from erasure.domain.times import format_time
 from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
-from erasure.entry.fields import check_identifiers, check_moment, claim_of
+from erasure.entry.fields import ListTooLongError, check_moment, check_organizations, claim_of
 from erasure.entry.problem import problem
 from erasure.errors import InvalidInputError, NotFoundError
 from erasure.services.erasures import (
@@ -52,8 +52,8 @@ FAMILY = "native"
 WRITE, READ = "erasure:write", "erasure:read"
 STATES = (REQUESTED, STARTED, HELD, FINISHED, CANCELLED)
 MAX_ORGANIZATIONS = 100
-MAX_ORGANIZATIONS_BYTES = 50 * 1024
-"""Every request of the call keeps them, and about fifty requests share a transaction of 4 MB."""
+MAX_PLANNED = 20_000
+"""Targets in the answer to a dry run, all subjects together: a function's answer holds 6 MB."""
 
 MAX_DAYS_AHEAD = 5 * 366
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
@@ -98,10 +98,16 @@ class NativeFamily:
         if command.not_before is not None:
             self._check_moment(command, command.not_before)
         if is_dry_run:
-            return answer(200, {"dry_run": True, "plans": [_shown_plan(plan) for plan in self._erasures.plan(command)]})
+            return self._try(command)
         accepted = self._erasures.create(command)
         results = [_result(disposition) for disposition in accepted.dispositions]
         return answer(202, {"batch_id": accepted.batch_id, "requests": results}, _request_header(accepted))
+
+    def _try(self, command: ErasureCommand) -> Response[str]:
+        plans = self._erasures.plan(command)
+        if sum(len(plan.targets) + len(plan.out_of_scope) for plan in plans) > MAX_PLANNED:
+            raise ListTooLongError("subjects", f"must not come to more than {MAX_PLANNED} targets in a dry run")
+        return answer(200, {"dry_run": True, "plans": [_shown_plan(plan) for plan in plans]})
 
     def list(self, call: Call) -> Response[str]:
         state, subject_id = call.query("state"), call.query("subject_id")
@@ -198,7 +204,7 @@ def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
     _check_fields(body, "body", _FIELDS)
     tenant_id = call.caller.tenant_id
     subjects = _subjects(body.get("subjects"), tenant_id)
-    organization_ids = _organization_ids(body["scope"]) if "scope" in body else ()
+    organization_ids = _organization_ids(body["scope"], len(set(subjects))) if "scope" in body else ()
     not_before = check_moment(body["not_before"], "not_before") if "not_before" in body else None
     is_dry_run = body.get("dry_run", False)
     if not isinstance(is_dry_run, bool):
@@ -243,17 +249,11 @@ def _subject(value: object, field: str, tenant_id: str) -> Subject:
     return Subject(tenant_id, check_identifier(value.get("id"), f"{field}.id"), subject_type)
 
 
-def _organization_ids(scope: object) -> tuple[str, ...]:
-    """At least one: a scope that names none must not come to mean all of them."""
+def _organization_ids(scope: object, subjects: int) -> tuple[str, ...]:
     if not isinstance(scope, dict):
         raise InvalidInputError("scope", "must be an object with organization_ids")
     _check_fields(scope, "scope", frozenset({"organization_ids"}))
-    field = "scope.organization_ids"
-    organization_ids = check_identifiers(scope.get("organization_ids"), field, MAX_ORGANIZATIONS)
-    different = tuple(dict.fromkeys(organization_ids))
-    if sum(len(organization_id.encode()) for organization_id in different) > MAX_ORGANIZATIONS_BYTES:
-        raise InvalidInputError(field, f"must not be longer than {MAX_ORGANIZATIONS_BYTES} bytes together")
-    return different
+    return check_organizations(scope.get("organization_ids"), "scope.organization_ids", MAX_ORGANIZATIONS, subjects)
 
 
 def _own_id(request_id: str) -> str:

@@ -16,7 +16,7 @@ from erasure.domain.identifiers import is_batch_id
 from erasure.domain.subject import Subject
 from erasure.domain.times import milliseconds
 from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
-from erasure.entry.fields import check_identifiers, claim_of
+from erasure.entry.fields import check_identifiers, check_organizations, claim_of
 from erasure.errors import InvalidInputError, NotFoundError
 from erasure.services.erasures import MAX_SUBJECTS, BatchView, ErasureCommand, ErasureService
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 FAMILY = "velt"
 WRITE, READ = "erasure:write", "erasure:read"
 MAX_ORGANIZATIONS = 50
-"""Every request of the call keeps them, and a hundred actions have to fit into one transaction of 4 MB."""
 
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -54,8 +53,9 @@ class VeltFamily:
         user_ids = check_identifiers(data.get("userIds"), "data.userIds", MAX_SUBJECTS)
         organization_ids: tuple[str, ...] = ()
         if data.get("organizationIds") is not None:
-            # An empty list is refused: it must not come to mean all organizations.
-            organization_ids = check_identifiers(data["organizationIds"], "data.organizationIds", MAX_ORGANIZATIONS)
+            organization_ids = check_organizations(
+                data["organizationIds"], "data.organizationIds", MAX_ORGANIZATIONS, len(set(user_ids))
+            )
         tenant_id = call.caller.tenant_id
         accepted = self._erasures.create(
             ErasureCommand(
@@ -64,7 +64,7 @@ class VeltFamily:
                 tuple([Subject(tenant_id, user_id) for user_id in user_ids]),
                 call.caller.key_id,
                 field_of=lambda position: f"data.userIds[{position}]",
-                organization_ids=tuple(dict.fromkeys(organization_ids)),
+                organization_ids=organization_ids,
                 named_batch=True,
                 idempotency=claim_of(call, "velt.delete", [user_ids, organization_ids]),
             )
