@@ -15,8 +15,8 @@ import pytest
 from erasure.domain.api_key import SCOPES, parse_key
 from erasure.domain.identifiers import is_batch_id, is_request_id
 from erasure.entry import api, backend_auth, exchange, hellojohn, june, native, openapi, operator, velt
-from erasure.services import accounts, api_keys, commands, start_jobs
-from tests.unit.openapi_document import closed, problems_of
+from erasure.services import accounts, api_keys, commands, refusals, start_jobs
+from tests.unit.openapi_document import closed, problems_of, resolved
 from tests.unit.translated_template import ROOT, source
 
 PACKAGE = ROOT / "layers" / "core" / "python" / "erasure"
@@ -216,6 +216,13 @@ def test_codes_of_errors_are_documented() -> None:
     assert {int(status): word for word, status in words} == {**velt._STATUS, 500: "INTERNAL"}
 
 
+def test_reasons_of_refused_subjects_are_explained() -> None:
+    """The API page says why a subject is refused when it is asked for."""
+    section = read("docs/api.md").partition("\n## Ids\n")[2].partition("\n## ")[0]
+    explained = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert explained == {"ambiguous_identifier", refusals.NOT_COVERED}
+
+
 CURL = re.compile(r"^(?:[A-Z_]+=\$\()?curl (.*?\$API_URL(/[^\s\"?]*).*)$", re.MULTILINE)
 
 
@@ -394,12 +401,13 @@ def test_json_is_json(page: Path) -> None:
 
 
 def schemas() -> Iterator[dict[str, Any]]:
-    """Of every body that the API takes or gives, by its OpenAPI document, with no room for other keys. The document itself
-    may be anything."""
+    """Of every body that the API takes or gives, by its OpenAPI document, with no room for other keys. What is said
+    of the document itself would fit anything."""
     for item in (item for path, item in closed()["paths"].items() if path != "/openapi.json"):
         for operation in item.values():
             for body in (operation.get("requestBody", {}), *operation["responses"].values()):
-                yield from (content["schema"] for content in body.get("content", {}).values() if "schema" in content)
+                contents = resolved(body).get("content", {}).values()
+                yield from (content["schema"] for content in contents if "schema" in content)
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "api").glob("*.md")), ids=name_of)
