@@ -14,7 +14,8 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
 from erasure.domain.data_map import MAX_TARGETS
 from erasure.domain.identifiers import new_request_id
-from erasure.domain.plan import UNIT_SIZE, passes_of_each
+from erasure.domain.plan import TASK_PARTS, UNIT_SIZE, passes_of_each
+from erasure.services.start_jobs import JOB_REQUESTS
 from tests.unit.translated_template import ROOT, of_type, resources, source, translated
 
 ADAPTERS = sorted((ROOT / "layers" / "core" / "python" / "erasure" / "adapters").glob("*.py"))
@@ -123,8 +124,11 @@ TASK = ("StateEntered", "Scheduled", "Started", "Succeeded", "StateExited")
 FAILED_ATTEMPT = ("Failed", "Scheduled", "Started")
 OTHER_STATE = ("StateEntered", "StateExited")
 
+MOST_UNITS = 2 * MAX_TARGETS * (JOB_REQUESTS // TASK_PARTS + 1) // UNIT_SIZE
+"""All targets in both of their forms, for as many requests as a job takes; the kinds' last units are not full."""
 
-@pytest.mark.parametrize("units", range(1, 2 * MAX_TARGETS // UNIT_SIZE + 1))
+
+@pytest.mark.parametrize("units", range(1, MOST_UNITS + 1))
 def test_a_job_closes_before_its_history_is_full(units: int) -> None:
     """All passes of all units, each with a pause and two failed attempts, leave room for planning and closing."""
     states = workflow_states()
