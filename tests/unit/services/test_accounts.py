@@ -152,6 +152,25 @@ class TestDelete:
         delete(world)
         assert seen == [1]
 
+    def test_what_a_call_that_died_did_not_send_is_sent(
+        self, world: BackendWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When the function died between writing the request and its message, calling again sends it: without it, the
+        call would succeed and the rest would never be erased."""
+
+        def die(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(world.queue, "send", die)
+            with pytest.raises(KeyboardInterrupt):
+                delete(world)
+        assert not is_there(world)
+        request_id = delete(world)
+        assert world.queue.messages == [((request_id,), 1)]
+        world.run_batch()
+        assert world.request(request_id).state == FINISHED
+
     def test_a_failed_eraser_is_no_success_and_the_user_stays_gone(self, world: BackendWorld) -> None:
         """While sessions are left the call fails with the accepted request's id, and the user counts as deleted."""
         world.target.always["sessions"] = DENIED

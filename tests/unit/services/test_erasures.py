@@ -272,6 +272,29 @@ def test_deleted_ones_among_many(desk: Desk) -> None:
     assert len(desk.registry.found) == 3
 
 
+@pytest.mark.parametrize("subjects", [users("ann"), users("ann", "bob")])
+def test_deleted_ones_that_were_never_sent(
+    desk: Desk, subjects: tuple[Subject, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told "deleted already" of a call that died before its message relies on it: the message is sent."""
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.queue, "send", die)
+        with pytest.raises(KeyboardInterrupt):
+            desk.create(*subjects, leaves_tombstone=True, strict=False)
+    accepted = desk.create(*subjects, leaves_tombstone=True, strict=False)
+    assert statuses(accepted) == [ALREADY_DELETED] * len(subjects)
+    ((sent, attempt),) = desk.queue.messages
+    assert (set(sent), attempt) == (set(desk.requests.records), 1)
+    for request in list(desk.requests.records.values()):
+        desk.start(request)
+    desk.create(*subjects, leaves_tombstone=True, strict=False)
+    assert len(desk.queue.messages) == 1, "what a job has taken is not sent again"
+
+
 def test_the_open_request_again(desk: Desk) -> None:
     """While there is an open one, its record comes back instead of a new one; once it is closed, a new one is made."""
     first = desk.one(only_one_open=True, family="june")

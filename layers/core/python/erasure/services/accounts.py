@@ -225,6 +225,8 @@ class AccountService:
         standing = self._registry.standing(digest)
         if standing.tombstone is not None:
             request_id = _unfinished(standing.tombstone)
+            # The call that accepted it may have died before it sent the message, and after this one nobody would know.
+            self._erasures.make_sure_of([request_id], DELAY_SECONDS)
         else:
             self._check_exists(subject)
             request_id = self._accept_deletion(subject, digest, key_id)

@@ -43,6 +43,7 @@ from erasure.ports import (
     JobQueue,
     RequestStore,
     SubjectRegistry,
+    Tombstone,
 )
 from erasure.services.commands import (
     ACCEPTED,
@@ -71,7 +72,7 @@ from erasure.services.requests_view import (
     TaskReader,
     outcome_progress,
 )
-from erasure.services.retries import send_again
+from erasure.services.retries import send_again, send_untaken
 
 __all__ = [
     "ACCEPTED",
@@ -102,6 +103,7 @@ Fate = list[str]
 
 
 _logger = logging.getLogger(__name__)
+
 
 class ErasureService(RequestReader):
     """Made in :mod:`erasure.entry.wiring`. ``queue``: the batch lane; ``retry_queue``: the interactive one.
@@ -196,6 +198,10 @@ class ErasureService(RequestReader):
         attempt: int = self._idempotency.run(tenant_id, "retry", idempotency_key, request_id, self._new_run_id(), send)
         return attempt
 
+    def make_sure_of(self, request_ids: Sequence[str], delay_seconds: int = 0) -> None:
+        """See to it that accepted requests are sent off: see :func:`erasure.services.retries.send_untaken`."""
+        send_untaken(request_ids, requests=self._requests, queue=self._queue, delay_seconds=delay_seconds)
+
     def _new_run_id(self) -> str:
         return new_batch_id(milliseconds(self._now()))
 
@@ -230,11 +236,17 @@ class ErasureService(RequestReader):
         if not command.leaves_tombstone or (len(drafts) == 1 and drafts[0].request.not_before is None):
             return set()
         own = {draft.request.subject_digest: draft.request.request_id for draft in drafts}
-        found = self._registry.tombstones(list(own))
+        found = self._tombstones(list(own))
         deleted = {digest for digest, tombstone in found.items() if tombstone.request_id != own[digest]}
         if deleted and command.strict and len(drafts) == 1:
             raise AlreadyDeletedError("the subject has been deleted")
         return deleted
+
+    def _tombstones(self, subject_digests: Sequence[str]) -> dict[str, Tombstone]:
+        """Those that there are. Whoever hears of one takes the subject for deleted: its request must not be lost."""
+        found = self._registry.tombstones(subject_digests)
+        self.make_sure_of([tombstone.request_id for tombstone in found.values() if tombstone.effective_at is None])
+        return found
 
     def _take(self, command: ErasureCommand, run_id: str, drafts: Sequence[Draft], *, is_repeated: bool) -> Fate | None:
         """Write and queue the requests. Returns the fate of a single one that turns out not to be taken."""
@@ -243,11 +255,12 @@ class ErasureService(RequestReader):
         try:
             self._write(command, run_id, drafts, entries)
         except AlreadyOpenError as error:
-            self._make_sure_it_is_queued(error.request_id)
+            self.make_sure_of([error.request_id])
             return [ALREADY_OPEN, error.request_id]
         except AlreadyDeletedError:
             if command.strict:
                 raise
+            self._tombstones([requests[0].subject_digest])
             return [ALREADY_DELETED]
         except Exception as error:
             if not isinstance(error, ErasureError):
@@ -300,13 +313,6 @@ class ErasureService(RequestReader):
             if not self._states(requests) & {REQUESTED, CANCELLED}:
                 return  # all have started: the message did arrive
             raise WithdrawnError("the requests could not be queued") from error
-
-    def _make_sure_it_is_queued(self, request_id: str) -> None:
-        """The call that made the open request may have died before it queued it. A second message does no harm: jobs
-        claim their requests."""
-        request = self._requests.get(request_id)
-        if request is not None and request.state == REQUESTED and request.not_before is None:
-            self._queue.send([request_id], 1)
 
     def _states(self, requests: Sequence[ErasureRequest]) -> set[str]:
         records = self._requests.get_many([request.request_id for request in requests])

@@ -1,4 +1,4 @@
-"""Send a request off again."""
+"""Send requests off again: those that nobody has taken up, and one for another attempt."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from collections.abc import Sequence
 from erasure.domain.audit import AuditEntry
 from erasure.domain.request import REQUESTED, STARTED, ErasureRequest
 from erasure.errors import TransitionError
-from erasure.ports import AuditLog, Clock, JobQueue
+from erasure.ports import AuditLog, Clock, JobQueue, RequestStore
 
 _RETRIED = "retried:"
 _PLANNED = "planned:"
 """Begin the ids of audit events: of a retry, the attempt follows; of a plan, the job's id, which ends in it."""
+
+
+def send_untaken(
+    request_ids: Sequence[str], *, requests: RequestStore, queue: JobQueue, delay_seconds: int = 0
+) -> None:
+    """Queue those of the requests that no job has taken yet.
+
+    The call that made them may have died before it did. A second message does no harm: jobs claim their requests.
+    """
+    found = requests.get_many(request_ids) if request_ids else {}
+    untaken = [
+        request.request_id for request in found.values() if request.state == REQUESTED and request.not_before is None
+    ]
+    if untaken:
+        queue.send(untaken, 1, delay_seconds=delay_seconds)
 
 
 def send_again(
