@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.task_store import DynamoDBTaskStore
+from erasure.domain.api_key import parse_key
 from erasure.domain.request import ErasureRequest
-from local.sample import Person
+from local.deployment import make_key, operate
+from local.inventory import Comparison, Snapshot, compare
+from local.sample import Group, Owner, Person
 from local.stack import Stack
 from local.tokens import token
 
@@ -49,6 +53,116 @@ class Caller:
         request_id = answer.headers["X-Erasure-Request-Id"]
         wait_for(lambda: self.status(request_id)["state"] == "finished", "the request to finish", seconds=150)
         return request_id
+
+
+class Backend:
+    """A tenant's backend at the API, with a key that the operator's command has made. ``options``: more of it."""
+
+    def __init__(self, stack: Stack, tenant: str, scopes: str = "", *options: str) -> None:
+        self.key = make_key(stack, tenant, scopes, *options)
+        presented = parse_key(self.key)
+        assert presented is not None
+        self.key_id = presented.key_id
+        self._stack = stack
+        self._http = httpx.Client(base_url=stack.api_url, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """``headers``: names with ``_`` for ``-``."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._http.request(method, path, json=body, headers=named)
+
+    def accept(self, method: str, path: str, status: int, body: Any = None) -> httpx.Response:
+        """A call that must be answered with ``status``."""
+        answer = self.call(method, path, body)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    def user(self, user_id: str) -> str:
+        """HelloJohn's path of a user."""
+        return f"/v1/users/{quote(user_id, safe='')}"
+
+    def erase(self, *owners: Owner, **more: Any) -> dict[str, Any]:
+        """Ask natively. The body of the answer."""
+        body: dict[str, Any] = self.accept("POST", "/v1/erasure-requests", 202, native_body(owners, **more)).json()
+        return body
+
+    def revoke(self) -> None:
+        operate(self._stack, "the key was not revoked", "key", "revoke", self.key_id)
+
+
+def native_body(owners: Iterable[Owner], **more: Any) -> dict[str, Any]:
+    """The native call that erases these, with ``more`` fields."""
+    subjects = [
+        {"type": "group", "id": owner.group} if isinstance(owner, Group) else {"type": "user", "id": owner.user}
+        for owner in owners
+    ]
+    return {"subjects": subjects, **more}
+
+
+def wait_until_finished(stack: Stack, request_ids: Collection[str], seconds: float = 150) -> list[ErasureRequest]:
+    """The requests, all of them finished without attention."""
+    store = requests_of(stack)
+
+    def finished() -> list[ErasureRequest]:
+        found = store.get_many(list(request_ids))
+        done = [request for request in found.values() if request.state == "finished"]
+        assert not [request for request in found.values() if request.attention]
+        return done if len(done) == len(request_ids) else []
+
+    requests: list[ErasureRequest] = wait_for(finished, "the requests to finish", seconds, every=0.5)
+    return requests
+
+
+def compare_each(
+    before: Snapshot,
+    after: Snapshot,
+    subjects: Collection[Owner],
+    categories: Iterable[str] | None,
+    organizations: Collection[str] = (),
+) -> list[Comparison]:
+    """One comparison for each of several that were erased: each without what the others own, and others' mentions of
+    them."""
+
+    def without(snapshot: Snapshot, subject: Owner) -> Snapshot:
+        others = [other for other in subjects if other != subject]
+        return Snapshot(
+            {
+                key: thing
+                for key, thing in snapshot.things.items()
+                if thing.owner == subject
+                or not any(
+                    other == thing.owner or other in thing.mentions or _mentioned(before, key, other)
+                    for other in others
+                )
+            }
+        )
+
+    return [
+        compare(without(before, subject), without(after, subject), subject, categories, organizations)
+        for subject in subjects
+    ]
+
+
+def _mentioned(before: Snapshot, key: tuple[str, str, str], other: Owner) -> bool:
+    thing = before.things.get(key)
+    return thing is not None and other in thing.mentions
+
+
+def job_ids(stack: Stack) -> set[str]:
+    """The names of all executions so far."""
+    pages = stack.client("stepfunctions").get_paginator("list_executions")
+    found = pages.paginate(stateMachineArn=stack["STATE_MACHINE_ARN"])
+    return {execution["name"] for page in found for execution in page["executions"]}
+
+
+def function_calls(stack: Stack, job_id: str) -> int:
+    """How many calls of functions a job's execution made."""
+    pages = stack.client("stepfunctions").get_paginator("get_execution_history")
+    return sum(
+        event["type"] == "TaskScheduled"
+        for page in pages.paginate(executionArn=execution_arn(stack, job_id))
+        for event in page["events"]
+    )
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60, every: float = 0.2) -> Any:
