@@ -14,7 +14,7 @@ import pytest
 
 from erasure.domain.api_key import SCOPES, parse_key
 from erasure.domain.identifiers import is_batch_id, is_request_id
-from erasure.entry import api, backend_auth, exchange, hellojohn, june, native, openapi, operator, velt
+from erasure.entry import api, backend_auth, exchange, fields, hellojohn, june, native, openapi, operator, velt
 from erasure.services import accounts, api_keys, commands, refusals, start_jobs
 from tests.unit.openapi_document import closed, problems_of, resolved
 from tests.unit.translated_template import ROOT, source
@@ -244,11 +244,19 @@ NUMBERS = [
     ("docs/api/hellojohn.md", "up to {:,}.", commands.MAX_SUBJECTS),
     ("docs/api/hellojohn.md", "(1 to {})", hellojohn.MAX_DELETE_AFTER_DAYS),
     ("docs/api/hellojohn.md", "works for {:.0f} seconds at most", accounts.BUDGET_SECONDS),
-    ("docs/api/velt.md", "(1 to {})", velt.MAX_ORGANIZATIONS),
+    ("docs/api/velt.md", "(1 to {}, at most", velt.MAX_ORGANIZATIONS),
+    ("docs/api/velt.md", "at most {} KiB together", fields.MAX_ORGANIZATIONS_BYTES // 1024),
+    ("docs/limits.md", "| {} (Velt),", velt.MAX_ORGANIZATIONS),
+    ("docs/limits.md", "for 1,000 subjects {:,} bytes", fields.MAX_COPIED_BYTES // commands.MAX_SUBJECTS),
+    ("docs/limits.md", "subjects times targets: {:,}", native.MAX_PLANNED),
+    ("docs/limits.md", "{:,} at most: one item", api_keys.MAX_CALLS_PER_MINUTE),
+    ("docs/limits.md", "5 years, {:,} days", hellojohn.MAX_DELETE_AFTER_DAYS),
     ("docs/api/velt.md", "Up to {:,} different", commands.MAX_SUBJECTS),
     ("docs/api/june.md", '"per_page": {},', june.PER_PAGE),
     ("docs/api/native.md", "1 to {:,} different ones", commands.MAX_SUBJECTS),
-    ("docs/api/native.md", "1 to {} different ones: erase within", native.MAX_ORGANIZATIONS),
+    ("docs/api/native.md", "1 to {} different ones, at most", native.MAX_ORGANIZATIONS),
+    ("docs/api/native.md", "at most {} KiB together", fields.MAX_ORGANIZATIONS_BYTES // 1024),
+    ("docs/api/native.md", "At most {:,} targets", native.MAX_PLANNED),
     ("docs/api/native.md", "| `limit` | 1 to {},", native.MAX_LIMIT),
     ("docs/api/native.md", " {} if not given |", native.DEFAULT_LIMIT),
     ("docs/api/native.md", "at most {} characters", api_keys.MAX_NAME_LENGTH),
