@@ -233,6 +233,18 @@ def test_an_error_keeps_what_was_counted(world: World, request_: ErasureRequest,
     assert (part(world, "files").status, part(world, "files").erased) == (FAILED if permanent else PENDING, 4)
 
 
+def test_an_exception_makes_at_least(world: World, request_: ErasureRequest) -> None:
+    """A target that raises may have erased more than it has told: its parts are "at least" from then on, so that what
+    is gone by the next slice is not called absent."""
+    world.target.script["notes"] = [RuntimeError()]
+    world.erase(JOB, UNIT)
+    assert (part(world).at_least, part(world, "comments").at_least) == (True, False)
+    world.target.put(task(world).spec, request_.subject.values(), 0)
+    world.loop(JOB, world.plan(JOB, request_.request_id))
+    world.close(JOB, request_.request_id)
+    assert world.outcomes(request_)["notes"] == TargetOutcome("notes", "content", "erased", 0, at_least=True)
+
+
 @pytest.mark.parametrize("when", ["on the way", "at the end"])
 def test_an_overtaken_slice_asks_for_more_and_counts_nothing(world: World, request_: ErasureRequest, when: str) -> None:
     """A slice that another one has overtaken changes nothing any more and does not call the task done."""
