@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 
 from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
 from erasure.adapters.aws import error_code
+from erasure.adapters.batch_reads import read_items
 from erasure.adapters.request_store import cancellation_codes
 from erasure.domain.api_key import ApiKey
 from erasure.domain.times import format_time, parse_time
 from erasure.errors import UnavailableError
 
 _COUNTS_ARE_KEPT_FOR = timedelta(minutes=10)
-_GET_TRIES = 5
 
 
 class DynamoDBKeyStore:
@@ -65,17 +65,6 @@ class DynamoDBKeyStore:
     def touch(self, key_id: str, day: str) -> None:
         self._update(key_id, "SET last_used_on = :day", {":day": day})
 
-    def _get_many(self, key_ids: list[str]) -> list[ApiKey]:
-        keys: list[ApiKey] = []
-        wanted: dict[str, Any] = {self._table: {"Keys": [_key(key_id) for key_id in key_ids], "ConsistentRead": True}}
-        for _ in range(_GET_TRIES):
-            answer = self._client().batch_get_item(RequestItems=wanted)
-            keys += [_item_to_key(item) for item in answer["Responses"].get(self._table, [])]
-            wanted = answer.get("UnprocessedKeys") or {}
-            if not wanted:
-                return keys
-        raise UnavailableError("the keys could not be read")
-
     def _update(self, key_id: str, expression: str, values: dict[str, str]) -> None:
         self._client().update_item(
             TableName=self._table,
@@ -100,7 +89,8 @@ class DynamoDBKeyStore:
             if "LastEvaluatedKey" not in page:
                 break
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-        keys = [key for start in range(0, len(key_ids), 100) for key in self._get_many(key_ids[start : start + 100])]
+        items = read_items(self._client(), self._table, map(_key, key_ids))
+        keys = [_item_to_key(item) for item in items]
         return sorted(keys, key=lambda key: (key.created_at, key.key_id))
 
 
