@@ -10,6 +10,7 @@ from erasure.domain.request import FINISHED, STARTED
 from erasure.domain.subject import Subject
 from erasure.services.accounts import ACCESS_CATEGORIES, FAMILY
 from erasure.services.erasures import ErasureCommand
+from erasure.services.plan_job import plan_job
 from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from tests.functional.backend_world import ACCESS, BACKEND_KEY, TARGETS, TENANT, USER, BackendWorld, a_map
 
@@ -139,6 +140,36 @@ def test_a_batch_job_that_has_not_closed_yet_is_no_success(world: BackendWorld) 
     request_id = accept(world)
     world.requests.start(world.request(request_id), world.clock(), 1, f"jb_{'0' * 40}-1", 1)
     assert not run(world, request_id)
+
+
+def test_a_batch_job_that_has_verified_is_believed_before_it_closes(world: BackendWorld) -> None:
+    """A request that the batch job took over half-way: this one works on it no more, says no until the batch job has
+    seen all of the categories' targets gone, and then yes, although that job has other work left."""
+    request_id, batch = accept(world), f"jb_{'0' * 40}-1"
+    world.functions.answers.pop("verify_target")
+    assert not run(world, request_id)
+    world.functions.answers["verify_target"] = world.verify
+    world.target.script["sessions:verify"] = [VerifyResult(1, complete=True)]
+    plan_job(
+        batch,
+        [request_id],
+        1,
+        requests=world.requests,
+        tasks=world.tasks,
+        data_maps=world.maps,
+        audit=world.audit,
+        now=world.clock,
+    )
+    for _ in range(2):
+        calls = list(world.target.erase_calls)
+        assert not run(world, request_id)
+        assert world.target.erase_calls == calls
+        event = {"job_id": batch, "unit": "dynamodb-00", "seconds": 60}
+        world.erase(event)
+        world.verify(event)
+    assert run(world, request_id)
+    assert world.request(request_id).state == STARTED
+    assert "files" in world.left(ANN)
 
 
 def test_another_jobs_failure_is_no_success(world: BackendWorld) -> None:

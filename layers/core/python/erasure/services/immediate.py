@@ -122,7 +122,7 @@ class ImmediateJobs:
         return self._functions.call(function, {**event, "seconds": seconds}) if seconds > 0 else None
 
     def _was_erased(self, request: ErasureRequest, categories: Sequence[str] | None) -> bool:
-        """Whether other jobs have closed with these targets erased and verified."""
+        """Whether other jobs have seen these targets erased."""
         if request.state == FINISHED:
             return True
         if categories is None or request.state != STARTED or request.data_map_version is None:
@@ -132,4 +132,15 @@ class ImmediateJobs:
             return False
         covered = targets_for(request, data_map.targets, data_map.families)
         wanted = {target.name for target in covered if target.category in categories}
-        return wanted <= {outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES}
+        told = {outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES}
+        return wanted <= told | self._verified(request)
+
+    def _verified(self, request: ErasureRequest) -> set[str]:
+        """Targets that the job which has the request has seen erased. It may take long until it closes."""
+        tasks = self._tasks.tasks(request.job_id) if request.job_id is not None else []
+        return {
+            task.spec.name
+            for task in tasks
+            for part in task.parts_in(VERIFIED)
+            if part.request_id == request.request_id
+        }
