@@ -129,6 +129,46 @@ def test_a_base_path_is_none_of_ours() -> None:
     assert family.seen == [{"thing_id": "a/b"}]
 
 
+class People(Plain):
+    """A backend's family with a person at the end of a path."""
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("DELETE", "/people/{person_id}", BACKEND, self.handle, "users:write"),
+            Route("POST", "/people", BACKEND, self.read, "users:write"),
+        ]
+
+    def read(self, call: Call) -> Response[str]:
+        return answer(200, call.json_object())
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.parametrize("path", ["/people/bob/", "/people/bob//", "/base/people/bob/"])
+def test_a_slash_behind_an_id_names_nobody(path: str, encoded: bool) -> None:
+    """Of the id `bob/`, sent as it is or decoded on its way, a gateway or the router would leave another person's."""
+    family = People()
+    reply = ask(make(family, encoded=encoded)[0], path, "DELETE", "/people/{person_id}")
+    assert (reply["statusCode"], family.seen) == (400, [])
+
+
+def test_a_slash_at_the_end_of_an_id_is_part_of_it() -> None:
+    """Percent-encoded, as it has to be."""
+    family = People()
+    reply = ask(make(family)[0], "/people/bob%2F", "DELETE", "/people/{person_id}")
+    assert (reply["statusCode"], family.seen) == (200, [{"person_id": "bob/"}])
+
+
+@pytest.mark.parametrize("body", ['{"id": "a", "id": "b"}', '{"x": [{"id": "a", "id": "a"}]}'])
+def test_a_backends_body_has_no_key_twice(body: str) -> None:
+    """One of the two would be lost, and it may be the one that was meant."""
+    reply = make(People())[0](
+        {"httpMethod": "POST", "path": "/people", "headers": {}, "requestContext": {"requestId": "r"}, "body": body},
+        None,
+    )
+    assert reply["statusCode"] == 400
+    assert "key twice" in json.loads(reply["body"])["message"]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [

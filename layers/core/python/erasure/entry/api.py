@@ -2,7 +2,9 @@
 
 Path parameters. API Gateway's REST APIs hand paths over as they were sent, percent-encoded; routes are matched on that
 form, and a value is decoded exactly once, by :func:`decoded`. Decoding twice, or not at all, would name another person.
-Emulators that hand decoded paths over are told by ``paths_are_encoded=False``: those are encoded first.
+Emulators that hand decoded paths over are told by ``paths_are_encoded=False``: those are encoded first. Gateways and
+the router let slashes at the end of a path go; behind an id that could be a part of it, and what is left another
+person's. On routes of backends such a path is refused.
 """
 
 from __future__ import annotations
@@ -159,6 +161,7 @@ class Api:
     def _bound(self, family: Family, route: Route) -> Callable[..., Response[str]]:
         """The handler as the resolver calls it: the caller checked as the route says, then the call handed over."""
         context, handler, path, scope = self._resolver.context, route.handler, route.path, route.scope
+        ends_in_id = path.endswith("}")
 
         def as_subject(**values: str) -> Response[str]:
             call: Call = context["call"]
@@ -170,6 +173,8 @@ class Api:
             call: Call = context["call"]
             call.route, call.family = path, family
             call.caller = authenticate(call, scope)
+            if ends_in_id and call.ends_in_slash():
+                raise InvalidInputError([*values][-1], "must have no slash behind it; one that is part of it is %2F")
             return handler(call, **_all_decoded(values)) if values else handler(call)
 
         def openly(**values: str) -> Response[str]:

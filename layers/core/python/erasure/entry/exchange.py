@@ -131,8 +131,14 @@ class Call:
     def query(self, name: str) -> str | None:
         return (self._event.get("queryStringParameters") or {}).get(name)
 
+    def ends_in_slash(self) -> bool:
+        """Whether the path does, as it was handed over."""
+        path: str = self._event["path"]
+        return path.endswith("/")
+
     def json_object(self, max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
-        """The body. Raises :class:`MalformedBodyError` if it is no JSON object or longer than ``max_bytes``."""
+        """The body. Raises :class:`MalformedBodyError` if it is no JSON object or longer than ``max_bytes``; from a
+        backend also if it has a key twice in an object: one of the two would be lost."""
         body = self._event.get("body") or ""
         # As base64, four characters stand for three bytes.
         if len(body) > max_bytes // 3 * 4 + 4:
@@ -144,7 +150,7 @@ class Call:
                 body = base64.b64decode(body, validate=True).decode()
             if len(body) > max_bytes or len(body.encode("utf-8", "surrogatepass")) > max_bytes:
                 raise MalformedBodyError(f"must not be longer than {max_bytes} bytes")
-            value = _FROM_TEXT(body)
+            value = _FROM_TEXT(body) if self._caller is None else _FROM_TEXT_OF_BACKENDS(body)
         except (ValueError, RecursionError):
             raise MalformedBodyError("must be JSON") from None
         if not isinstance(value, dict):
@@ -178,6 +184,14 @@ def _no_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedBodyError("must not have a key twice in the same object")
+    return members
+
+
 # Made once: json.loads and json.dumps make one for each call that has options.
 _FROM_TEXT = json.JSONDecoder(parse_constant=_no_constant).decode
+_FROM_TEXT_OF_BACKENDS = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_key_twice).decode
 _TO_TEXT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
