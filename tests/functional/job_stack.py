@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 import botocore.session
 import moto
 import pytest
+from moto.core.botocore_stubber import BotocoreStubber
 
 from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
 from erasure.adapters.audit_log import DynamoDBAuditLog
@@ -124,7 +126,8 @@ class JobStack:
             "dynamodb": DynamoDBTarget(self.dynamodb, conditional="single"),
             "s3": S3Target(make_s3_client(session)),
         }
-        self.secret = session.create_client("secretsmanager").create_secret(Name="digest-key", SecretString=DIGEST_KEY)
+        secrets: Any = session.create_client("secretsmanager")
+        self.secret = secrets.create_secret(Name="digest-key", SecretString=DIGEST_KEY)
         self.clients = Clients(
             session,
             overrides={
@@ -377,5 +380,17 @@ def stack_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStack]:
         "POWERTOOLS_LOG_LEVEL": "DEBUG",
     }.items():
         monkeypatch.setenv(name, value)
+    one_at_a_time(monkeypatch)
     with moto.mock_aws():
         yield JobStack()
+
+
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moto works on one call at a time: it changes its tables and buckets under the eyes of whoever reads them."""
+    real, lock = BotocoreStubber.process_request, threading.RLock()
+
+    def process(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return real(stubber, request)
+
+    monkeypatch.setattr(BotocoreStubber, "process_request", process)
