@@ -148,13 +148,6 @@ def _mentioned(before: Snapshot, key: tuple[str, str, str], other: Owner) -> boo
     return thing is not None and other in thing.mentions
 
 
-def job_ids(stack: Stack) -> set[str]:
-    """The names of all executions so far."""
-    pages = stack.client("stepfunctions").get_paginator("list_executions")
-    found = pages.paginate(stateMachineArn=stack["STATE_MACHINE_ARN"])
-    return {execution["name"] for page in found for execution in page["executions"]}
-
-
 def function_calls(stack: Stack, job_id: str) -> int:
     """How many calls of functions a job's execution made."""
     pages = stack.client("stepfunctions").get_paginator("get_execution_history")
