@@ -194,6 +194,9 @@ def test_a_deleted_account_is_gone_at_once_and_the_rest_follows(stack: JobStack)
     assert any("acme#ann" in thing for thing in stack.data())
     assert [stack.ask(key, method, "/v1/users/ann")[0] for method in ("GET", "DELETE")] == [404, 404]
     (request,) = [item for item in stack.items("Requests") if item["pk"]["S"].startswith("REQUEST#")]
+    _, shown = stack.ask(key, "GET", f"/v1/erasure-requests/{request['request_id']['S']}")
+    states = {target["name"]: target["state"] for target in shown["targets"]}
+    assert (states["account"], states["notes"], states["files"]) == ("erased", "waiting", "waiting")
     assert stack.work() == [], "its message is delayed until the call is surely over"
     message = json.dumps({"request_ids": [request["request_id"]["S"]], "attempt": 1})
     stack.sqs.send_message(QueueUrl=stack.batch_queue_url, MessageBody=message)

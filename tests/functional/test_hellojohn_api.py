@@ -169,6 +169,7 @@ class TestDisable:
     def test_a_deletion_after_days_and_its_undoing(self, api: BackendApi) -> None:
         """``delete_after_days`` says when; enabling takes it back."""
         reply = api.user("POST", action="/disable", body={"revoke_sessions": False, "delete_after_days": 30})
+        assert header_of(reply, "X-Erasure-Request-Id") == api.world.only_request().request_id
         assert body_of(reply)["delete_at"] == format_time(api.world.clock() + timedelta(days=30))
         assert body_of(api.user("GET"))["delete_at"] == body_of(reply)["delete_at"]
         reply = api.user("POST", action="/enable")

@@ -367,12 +367,13 @@ class TestDisable:
         assert world.only_request().state == FINISHED
 
     def test_sessions_that_the_map_does_not_know_cannot_be_revoked(self) -> None:
-        """Covering nothing is no revocation: the call says that it did not succeed."""
+        """Covering nothing is no revocation: the call is refused before anything is done."""
         world = BackendWorld(a_map([TARGETS[0], *TARGETS[2:]]))
         world.put_user()
-        with pytest.raises(UnfinishedError, match="is disabled"):
+        with pytest.raises(InvalidInputError, match="revoke_sessions: the data map has no target"):
             disable(world, revoke=True)
         assert world.requests.records == {}
+        assert world.accounts.show(TENANT, USER).status == "active"
 
     def test_a_deletion_waits_for_its_time(self, world: BackendWorld) -> None:
         """``delete_after_days`` makes a request that is not sent, leaves no tombstone and is due when it may start."""

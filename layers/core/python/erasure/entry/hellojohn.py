@@ -92,7 +92,8 @@ class HelloJohnFamily:
             idempotency=claim_of(call, "hellojohn.disable", [user_id, revoke_sessions, days]),
             seconds=_seconds(call),
         )
-        return answer(200, _status(account))
+        accepted = {} if account.deletion_id is None else {"X-Erasure-Request-Id": account.deletion_id}
+        return answer(200, _status(account), accepted)
 
     def enable(self, call: Call, user_id: str) -> Response[str]:
         user_id = check_identifier(user_id, "user_id")

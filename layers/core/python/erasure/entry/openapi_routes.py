@@ -206,6 +206,7 @@ _HELLOJOHN: dict[tuple[str, str], Operation] = {
                 "The user is disabled; with `revoke_sessions`, its sessions are gone.",
                 models.UserStatus,
                 {"status": "disabled", "disabled_at": AT, "delete_at": "2026-03-02T12:00:00.000Z"},
+                accepted=None,
             )
         },
         refused=(400, 404, 409, 422),

@@ -70,12 +70,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``status``: ``active`` or ``disabled``; the other two only when disabled."""
+    """``status``: ``active`` or ``disabled``; the others only when disabled. ``deletion_id``: the request that waits
+    until ``delete_at``, told to whom has asked for it."""
 
     user_id: str
     status: str
     disabled_at: datetime | None = None
     delete_at: datetime | None = None
+    deletion_id: str | None = None
 
 
 class AccountService:
@@ -149,18 +151,25 @@ class AccountService:
         call said, and ``None`` leaves that as it is.
 
         Raises ``UnfinishedError`` if the user is disabled but sessions may be left, ``ConflictError`` if an earlier
-        call's deletion has begun.
+        call's deletion has begun, ``InvalidInputError`` if sessions are to go of which the data map knows nothing.
         """
         subject, deadline = Subject(tenant_id, user_id), self._deadline(seconds)
 
         def disable() -> dict[str, str | None]:
+            if revoke_sessions and not self._erasures.plan(_session_command(subject, key_id))[0].targets:
+                raise InvalidInputError("revoke_sessions", "the data map has no target of the category session")
             account = self._disable(subject, key_id, delete_after_days)
             if revoke_sessions:
                 self._revoke_sessions(subject, key_id, deadline)
-            return {"disabled_at": _text(account.disabled_at), "delete_at": _text(account.delete_at)}
+            return {
+                "disabled_at": _text(account.disabled_at),
+                "delete_at": _text(account.delete_at),
+                "deletion_id": account.deletion_id,
+            }
 
         told: dict[str, str | None] = self._once(subject, idempotency, disable)
-        return Account(user_id, DISABLED, _time(told["disabled_at"]), _time(told["delete_at"]))
+        times = _time(told["disabled_at"]), _time(told["delete_at"])
+        return Account(user_id, DISABLED, *times, told["deletion_id"])
 
     def enable(self, tenant_id: str, user_id: str, key_id: str, idempotency: IdempotencyClaim | None = None) -> Account:
         """Raises ``ConflictError`` if its deletion has begun."""
@@ -282,7 +291,8 @@ class AccountService:
             disabled = self._schedule(subject, digest, disabled, now + timedelta(days=days), key_id)
         elif standing.disabled is None:
             self._registry.disable(digest, disabled)
-        return self._account(subject.id, disabled)
+        account = self._account(subject.id, disabled)
+        return replace(account, deletion_id=disabled.deletion_id) if days is not None else account
 
     def _schedule(
         self, subject: Subject, digest: str, disabled: Disabled, delete_at: datetime, key_id: str
@@ -319,9 +329,8 @@ class AccountService:
 
     def _revoke_sessions(self, subject: Subject, key_id: str, deadline: Deadline) -> None:
         """A request of its own; the batch lane takes over what cannot be done now."""
-        command = replace(_command(subject, key_id), categories=SESSIONS, delay_seconds=DELAY_SECONDS)
         try:
-            if self._jobs.run(self._create(command), deadline):
+            if self._jobs.run(self._create(_session_command(subject, key_id)), deadline):
                 return
         except Exception as error:
             _not_done(error, UnfinishedError(_SESSIONS_LEFT))
@@ -336,6 +345,10 @@ class AccountService:
 
 def _command(subject: Subject, key_id: str) -> ErasureCommand:
     return ErasureCommand(subject.tenant_id, FAMILY, (subject,), key_id, field_of=lambda _position: "user_id")
+
+
+def _session_command(subject: Subject, key_id: str) -> ErasureCommand:
+    return replace(_command(subject, key_id), categories=SESSIONS, delay_seconds=DELAY_SECONDS)
 
 
 def _unfinished(tombstone: Tombstone) -> str:

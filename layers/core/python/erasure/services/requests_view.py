@@ -195,15 +195,17 @@ class RequestReader:
 
     def _progress(self, request: ErasureRequest) -> tuple[TargetProgress, ...]:
         done = {outcome.target: outcome for outcome in request.outcomes}
-        if request.state in (FINISHED, CANCELLED) or (request.job_id is not None and _is_told(request)):
+        is_told = request.job_id is not None and _is_told(request)
+        # Attempt 0 is a job that covers a part of the targets: what it leaves is still to come.
+        if request.state in (FINISHED, CANCELLED) or (is_told and request.attempt > 0):
             return tuple(map(outcome_progress, done.values()))
-        own = self._own_parts(request)
+        own = [] if is_told else self._own_parts(request)
         ended = [outcome for task, part in own if (outcome := _outcome(task, part)) is not None]
         progress = {outcome.target: outcome_progress(outcome) for outcome in merge_outcomes(request.outcomes, ended)}
         for task, part in own:
             if part.status not in (VERIFIED, FAILED):
                 progress[task.spec.name] = _working(task, part, done.get(task.spec.name))
-        if not own:
+        if not own or request.attempt == 0:
             for spec in self._planned(request):
                 progress.setdefault(spec.name, spec)
         return tuple(progress.values())
