@@ -88,7 +88,7 @@ def test_message_delivered_twice_starts_one_job(stack: Stack) -> None:
     """The same message again, after the job has ended: no second execution, no changed outcome."""
     request_id = Caller(stack, Person("globex", "José")).erase()
     finished = request_of(stack, request_id)
-    body = json.dumps({"request_id": request_id, "attempt": 1})
+    body = json.dumps({"request_ids": [request_id], "attempt": 1})
     sqs = _sqs(stack)
     for _ in range(2):
         sqs.send_message(QueueUrl=stack["INTERACTIVE_QUEUE_URL"], MessageBody=body)
@@ -105,7 +105,7 @@ def test_malformed_messages_end_in_the_dead_letter_queue(stack: Stack) -> None:
     usual = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     try:
-        bad = ["not json", "[]", '{"request_id": "../etc", "attempt": 1}', '{"request_id": null}']
+        bad = ["not json", "[]", '{"request_ids": ["../etc"], "attempt": 1}', '{"request_ids": null, "attempt": 1}']
         for body in bad:
             sqs.send_message(QueueUrl=queue, MessageBody=body)
         Caller(stack, Person("globex", "zoë")).erase()
@@ -127,7 +127,7 @@ def test_message_about_no_request_ends_red(stack: Stack) -> None:
     """A well-formed message about a request that does not exist: the execution fails, it does not end green."""
     request_id = "er_01ARZ3NDEKTSV4RRFFQ69G5FAV"
     _sqs(stack).send_message(
-        QueueUrl=stack["INTERACTIVE_QUEUE_URL"], MessageBody=json.dumps({"request_id": request_id, "attempt": 1})
+        QueueUrl=stack["INTERACTIVE_QUEUE_URL"], MessageBody=json.dumps({"request_ids": [request_id], "attempt": 1})
     )
     states = stack.client("stepfunctions")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,17 +11,54 @@ import pytest
 from local.sample import Person
 from local.stack import Stack, load_stack
 from tests.conftest import TEST_PORT
-from tests.e2e.calls import Caller
+from tests.e2e import seed_examples
+from tests.e2e.calls import Backend, Caller, native_body, wait_for, wait_until_finished
 
 pytestmark = pytest.mark.stack
 
 PERSON = Person("globex", "kim.lee@example.com")
-NEEDLES = (PERSON.user, "kim.lee", "d9b2d63d-a233-4123-847a-7b6f3c1c5b1e", "maria.lopez")
+NEEDLES: tuple[str, ...] = (PERSON.user, "kim.lee", "d9b2d63d-a233-4123-847a-7b6f3c1c5b1e", "maria.lopez")
 # Ids too short to be searched for by themselves, in the forms that the sample's keys have. The demo erases acme's ann.
 NEEDLES += ("acme#ann", "acme/ann", "USER#ann", "TENANT#")
+# Whom backends have erased in the tests before.
+NEEDLES += ("annabel", "auth0|5f7c8ec7", "nobody-ever", "abcd-256", "yourUserId", "bulk-native#", "bulk-hellojohn#")
+NEEDLES += (seed_examples.HELLOJOHN_USER, seed_examples.HELLOJOHN_SECOND_USER)
+
+BACKENDS_PERSON = Person("globex", "0c6f5c1e-privacy@example.com")
+BACKENDS_NEEDLES = (BACKENDS_PERSON.user, "0c6f5c1e-privacy")
 
 
-def test_nothing_of_a_person_in_logs_and_execution_data(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def backend(stack: Stack) -> Backend:
+    """Whose key was used: the person asked for, shown and erased in every family, each call with an idempotency key."""
+    stack = load_stack(TEST_PORT)
+    backend, user = Backend(stack, BACKENDS_PERSON.tenant), BACKENDS_PERSON.user
+    stack.client("dynamodb").put_item(
+        TableName="app-accounts", Item={"pk": {"S": f"TENANT#globex#USER#{user}"}, "sk": {"S": "PROFILE"}}
+    )
+    calls = [
+        ("GET", backend.user(user), None),
+        ("POST", f"{backend.user(user)}/disable", {"revoke_sessions": True, "delete_after_days": 30}),
+        ("POST", "/v1/erasure-requests", native_body([BACKENDS_PERSON], not_before="2030-01-01T00:00:00Z")),
+        ("POST", "/v1/erasure-requests", native_body([BACKENDS_PERSON, Person("globex", f"../{user}")])),
+        ("POST", "/v2/users/data/delete", {"data": {"userIds": [user]}}),
+        ("POST", "/api/platform/data_management/user_deletion_request", {"user_id": user}),
+        ("DELETE", backend.user(user), None),
+        ("POST", "/v1/users/bulk-delete", {"user_ids": [user, f"{user}/"]}),
+        ("GET", f"/v1/suppressions/{user}", None),
+        ("GET", f"/v1/erasure-requests?subject_id={user}", None),
+    ]
+    for number, (method, path, body) in enumerate(calls):
+        answer = backend.call(method, path, body, Idempotency_Key=f"privacy-{number}")
+        # The account goes with whichever of these comes first.
+        assert answer.status_code < 300 or (answer.status_code == 404 and method == "DELETE"), answer.text
+    requests = backend.accept("GET", f"/v1/erasure-requests?subject_id={user}", 200).json()["requests"]
+    assert len(requests) >= len(calls) // 2
+    wait_until_finished(stack, [request["id"] for request in requests if "not_before" not in request])
+    return backend
+
+
+def test_nothing_of_a_person_in_logs_and_execution_data(stack: Stack, backend: Backend) -> None:
     """Function logs, execution input and history, and queue bodies hold no subject id and no delete id or token."""
     stack = load_stack(TEST_PORT)  # as it is now: the demo has deployed again if anything has changed
     caller = Caller(stack, PERSON)
@@ -30,8 +69,68 @@ def test_nothing_of_a_person_in_logs_and_execution_data(stack: Stack) -> None:
     texts = [*_log_lines(stack), *_executions(stack)]
     assert len(texts) > 50, "nothing was logged at all: the check would prove nothing"
     assert any("job closed" in text for text in texts)
-    for needle in (*NEEDLES, delete_id, "Bearer ey"):
+    secrets = (delete_id, "Bearer ey", "Bearer sk_", "Basic ", backend.key, backend.key.rpartition("_")[2])
+    for needle in (*NEEDLES, *BACKENDS_NEEDLES, *secrets):
         assert not [text for text in texts if needle in text], needle
+
+
+@pytest.mark.usefixtures("backend")
+def test_only_requests_hold_subject_ids(stack: Stack) -> None:
+    """Audit entries, the registry, and all of the requests' table but the requests themselves know digests only."""
+    stack = load_stack(TEST_PORT)
+    holders = [item for item in _items(stack, "REQUESTS_TABLE") if item["pk"]["S"].startswith("REQUEST#")]
+    assert any(BACKENDS_PERSON.user in _text(item) for item in holders), "the search finds nothing at all"
+    texts = [
+        _text(item)
+        for table in ("AUDIT_TABLE", "REGISTRY_TABLE", "REQUESTS_TABLE")
+        for item in _items(stack, table)
+        # A map's templates say how keys are made (TENANT#...), and it knows no subject.
+        if not item["pk"]["S"].startswith(("REQUEST#", "DATA_MAP"))
+    ]
+    kinds = {text.partition("#")[0] for text in texts}
+    assert len(texts) > 50
+    assert {'{"pk": "BATCH', '{"pk": "JOB', '{"pk": "WAITING', '{"pk": "SUBJECT', '{"pk": "IDEMPOTENCY'} <= kinds
+    # How a target's keys are made is no secret, whose they are is: a task keeps its target with the templates.
+    for needle in {*NEEDLES, *BACKENDS_NEEDLES} - {"TENANT#"}:
+        assert not [text for text in texts if needle in text], needle
+
+
+def test_message_names_requests_only(stack: Stack) -> None:
+    """What lies in the batch queue is ids of requests and the attempt, nothing of the subjects."""
+    stack = load_stack(TEST_PORT)
+    client: Any = stack.client
+    functions, sqs = client("lambda"), client("sqs")
+    (mapping,) = functions.list_event_source_mappings(EventSourceArn=stack["BATCH_QUEUE_ARN"])["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    backend, sent = Backend(stack, BACKENDS_PERSON.tenant), set()
+
+    def message() -> str | None:
+        """Its body; the first ones may still be taken by somebody who was already waiting for them."""
+        sent.add(backend.erase(BACKENDS_PERSON)["requests"][0]["request"]["id"])
+        answer = sqs.receive_message(
+            QueueUrl=stack["BATCH_QUEUE_URL"], MaxNumberOfMessages=10, VisibilityTimeout=1, WaitTimeSeconds=2
+        )
+        bodies = [str(found["Body"]) for found in answer.get("Messages", [])]
+        return next((body for body in bodies if any(request_id in body for request_id in sent)), None)
+
+    try:
+        body = wait_for(message, "a message that stays in the queue")
+    finally:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    assert json.loads(body).keys() == {"request_ids", "attempt"}
+    assert set(json.loads(body)["request_ids"]) <= sent
+    wait_until_finished(stack, sent)
+
+
+def _items(stack: Stack, table: str) -> Iterator[dict[str, Any]]:
+    for page in stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack[table]):
+        yield from page["Items"]
+
+
+def _text(item: dict[str, Any]) -> str:
+    """The values, the key first, without DynamoDB's types around them."""
+    plain = {name: next(iter(value.values())) for name, value in sorted(item.items(), key=lambda pair: pair[0] != "pk")}
+    return json.dumps(plain, ensure_ascii=False, default=str)
 
 
 def _log_lines(stack: Stack) -> list[str]:
