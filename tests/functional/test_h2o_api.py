@@ -464,6 +464,8 @@ def test_other_peoples_requests_do_not_exist(api: Api) -> None:
         show(api, "er_01K7PC3T8F0000000000000000"),
         show(api, "er_*"),
         show(api, "er_" + "Z" * 26),
+        show(api, "er_%zz"),
+        show(api, mine.replace("_", "%5F")),
     ]
     assert {json.dumps(reply, sort_keys=True) for reply in replies} == {json.dumps(replies[0], sort_keys=True)}
     assert (replies[0]["statusCode"], body_of(replies[0])["code"]) == (404, 404)
