@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, neighbours, scope_of
 from erasure.domain.data_map import parse_data_map
+from erasure.domain.scope import for_all_organizations, in_scope, value_sets
+from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.errors import DataMapError, InvalidInputError, TargetError
 
@@ -137,3 +143,201 @@ def test_who_is_no_neighbour_conflicts_with_nobody(
     for person in PEOPLE:
         if _rendered(first, person) is not None:
             assert conflict(first, person, second) is None
+
+
+# --- whole maps in a small world -----------------------------------------------------------------------------------
+
+
+def _s3_rules(subject: str) -> Iterator[dict[str, Any]]:
+    for start, who in product(("", "a/", "groups/", "1#"), (f"{{tenant_id}}/{subject}", f"{subject}#{{tenant_id}}")):
+        for end in ("/", "#", "/a/", "/groups/", "/{organization_id}/", "#x/{organization_id}#"):
+            yield {"s3": {"bucket": "files", "prefix": start + who + end}}
+        for end in ("", "/a", ".png"):
+            yield {"s3": {"bucket": "files", "key": start + who + end}}
+
+
+def _dynamodb_rules(subject: str) -> Iterator[dict[str, Any]]:
+    who = [f"{{tenant_id}}#{subject}", f"U#{{tenant_id}}/{subject}"]
+    sorts = ["a", {"prefix": "a#"}, {"prefix": "{organization_id}#"}, "{organization_id}", "a#{organization_id}"]
+    keys: list[dict[str, Any]] = [{"pk": text} for text in who]
+    keys += [{"pk": text, "sk": sort} for text in who for sort in sorts]
+    keys += [{"pk": "{tenant_id}", "sk": sort} for sort in (subject, f"a#{subject}", {"prefix": f"{subject}#"})]
+    for key in keys:
+        yield {"dynamodb": {"table": "things", "key": key}}
+        yield {"dynamodb": {"table": "things", "index": "by-x", "key": key}}
+        yield {"dynamodb": {"table": "things", "index": "by-x", "key": key}, "action": {"detach": {"attribute": "ids"}}}
+
+
+RULES = [
+    {"subjects": [kind], **rule}
+    for kind in ("user", "group")
+    for rules in (_s3_rules, _dynamodb_rules)
+    for rule in rules(f"{{{kind}_id}}")
+]
+TARGETS = st.tuples(st.sampled_from(RULES), st.sampled_from(["content", "content", "record"]))
+
+
+@st.composite
+def accepted_maps(draw: st.DrawFn) -> tuple[TargetSpec, ...]:
+    """Maps of up to three targets that are accepted; most of them share a bucket, a table or an index."""
+    targets = [
+        {"name": f"target-{number}", "category": category, **rule}
+        for number, (rule, category) in enumerate(draw(st.lists(TARGETS, min_size=1, max_size=3)))
+    ]
+    try:
+        return parse_data_map({"version": 1, "targets": targets}).targets
+    except DataMapError:
+        reject()
+
+
+SPEAKING_IDS = [
+    "a",
+    "x/1",
+    "x/a/1",
+    "U/1",
+    "groups/1",
+    "groups",
+    "x",
+    "U",
+    "1",
+    "10",
+    "{user_id}",
+    "{organization_id}",
+    "*",
+    "..",
+    "é",
+    "e\u0301",
+    "張",
+]
+LONG_IDS = ["a" * 256, "a" * 255 + "/"]
+WORLD_IDS = st.sampled_from(SPEAKING_IDS) | st.text("a1/#:|{}é", min_size=1, max_size=4) | st.sampled_from(LONG_IDS)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something that a subject keeps where a target of the map says. ``plain``: in no folder of its own."""
+
+    subject: Subject
+    target: TargetSpec
+    organization: str | None
+    place: tuple[str, ...]
+    plain: bool
+
+
+def places(spec: TargetSpec, given: dict[str, str], tail: str) -> tuple[str, ...]:
+    """Bucket and key, or table, index, partition and sort key, of something that the rule matches."""
+    if spec.s3 is not None:
+        (text,) = (template.render(given) for template in spec.templates())
+        return (spec.s3.bucket, text if spec.s3.key is not None else text + tail)
+    assert spec.dynamodb is not None
+    partition, *sort = (template.render(given) for template in spec.templates())
+    is_open = spec.dynamodb.sort is None or spec.dynamodb.sort.prefix
+    return (spec.dynamodb.table, str(spec.dynamodb.index), partition, "".join(sort) + (tail if is_open else ""))
+
+
+def matches(spec: TargetSpec, given: dict[str, str], place: tuple[str, ...]) -> bool:
+    """Whether the rule matches what is in that place, as the engines understand it."""
+    *rest, last = places(spec, given, "")
+    is_prefix = spec.s3.prefix is not None if spec.s3 is not None else _is_open(spec)
+    return list(place[:-1]) == rest and (place[-1].startswith(last) if is_prefix else place[-1] == last)
+
+
+def _is_open(spec: TargetSpec) -> bool:
+    assert spec.dynamodb is not None
+    return spec.dynamodb.sort is None or spec.dynamodb.sort.prefix
+
+
+def is_let_pass(
+    spec: TargetSpec, targets: tuple[TargetSpec, ...], subject: Subject, organizations: Sequence[str] = ()
+) -> bool:
+    scoped = in_scope(spec, organizations)
+    if scoped is None or subject.type not in spec.subjects:
+        return False
+    try:
+        for applied in value_sets(subject, organizations, scoped):
+            check_alone(scoped, neighbours(scoped, targets), applied)
+    except TargetError:
+        return False
+    return True
+
+
+def world(targets: tuple[TargetSpec, ...], subjects: list[Subject], organizations: list[str]) -> Iterator[Kept]:
+    """What the subjects keep, in and outside of organizations. Whoever a target refuses has nothing there: what would
+    be theirs is somebody else's as well, whatever is done."""
+    for subject, target in product(subjects, targets):
+        if not is_let_pass(target, targets, subject):
+            continue
+        for organization in (*organizations, None):
+            spec = in_scope(target, [organization] if organization else [])
+            if spec is None:
+                continue
+            for applied, tail in product(
+                value_sets(subject, [organization] if organization else [], spec), ("~", "1", "a/1")
+            ):
+                with contextlib.suppress(TargetError):
+                    place = places(spec, applied, tail)
+                    yield Kept(subject, target, organization, place, plain=tail == "~")
+
+
+@settings(max_examples=250, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(
+    accepted_maps(),
+    st.lists(WORLD_IDS, min_size=1, max_size=2, unique=True),
+    st.lists(WORLD_IDS, min_size=2, max_size=4, unique=True),
+    st.lists(WORLD_IDS, min_size=2, max_size=2, unique=True),
+)
+def test_nobody_else_is_matched_in_any_accepted_map(
+    targets: tuple[TargetSpec, ...], tenants: list[str], ids: list[str], organizations: list[str]
+) -> None:
+    """Users and groups, limited to organizations and not: what a target that lets a subject pass matches is that
+    subject's, of these organizations, of this category, and never both deleted and detached."""
+    subjects = [Subject(*whose) for whose in product(tenants, ids, ("user", "group"))]
+    kept = list(world(targets, subjects, organizations))
+    for subject, target, limit in product(subjects, targets, ([], organizations[:1], organizations)):
+        if not is_let_pass(target, targets, subject, limit):
+            continue
+        spec = in_scope(target, limit)
+        assert spec is not None
+        for applied, thing in product(value_sets(subject, limit, spec), kept):
+            if not matches(spec, applied, thing.place):
+                continue
+            assert thing.subject == subject
+            if thing.plain:
+                assert not limit or thing.organization == applied["organization_id"]
+                assert thing.target.category == target.category
+                assert (thing.target.detach is None) == (target.detach is None)
+
+
+GROUP_FILES = replace(s3("{tenant_id}/groups/{group_id}/", name="group-files"), subjects=("group",))
+
+
+def test_groups_and_users_may_share_a_bucket() -> None:
+    """A user called "groups" is refused, since that folder is the groups'; a group called like a user takes nothing of
+    that user's, and everybody else is fine."""
+    both = [FILES, GROUP_FILES]
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(FILES, both, values("t", "groups"))
+    check_alone(FILES, both, values("t", "ann"))
+    check_alone(GROUP_FILES, both, {"tenant_id": "t", "group_id": "ann"})
+    check_alone(GROUP_FILES, both, {"tenant_id": "t", "group_id": "groups"})
+    assert not matches(GROUP_FILES, {"tenant_id": "t", "group_id": "ann"}, ("files", "t/ann/1"))
+
+
+SPACES = s3("{tenant_id}/{user_id}/{organization_id}/", name="spaces")
+
+
+def test_organization_called_like_a_folder_is_refused() -> None:
+    """Limited to an organization called "bills", a request would take the bills of all organizations along; a request
+    without a limit may."""
+    bills = s3("{tenant_id}/{user_id}/bills/", name="bills")
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(SPACES, [SPACES, bills], {**values("t", "ann"), "organization_id": "bills"})
+    check_alone(SPACES, [SPACES, bills], {**values("t", "ann"), "organization_id": "north"})
+    check_alone(for_all_organizations(SPACES), [SPACES, bills], values("t", "ann"))
+
+
+def test_both_forms_are_compared() -> None:
+    """A user whose file lies in somebody else's folder is refused, although in no folder of an organization."""
+    pictures = s3(key="{tenant_id}/{user_id}", name="pictures")
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(pictures, [SPACES, pictures], values("t", "ann/me.png"))

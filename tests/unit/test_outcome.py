@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from erasure.domain.outcome import (
     ALREADY_ABSENT,
+    DETACHED,
     ERASED,
     FAILED,
     TargetOutcome,
@@ -37,6 +38,16 @@ def test_nothing_found_is_already_absent() -> None:
     assert outcome_of_erasure("notes", "content", 0, at_least=False).outcome == ALREADY_ABSENT
     assert outcome_of_erasure("notes", "content", 0, at_least=True).outcome == ERASED
     assert outcome_of_erasure("notes", "content", 3, at_least=False) == TargetOutcome("notes", "content", ERASED, 3)
+
+
+def test_detached_is_called_so() -> None:
+    """What was taken out of others' items is detached, over attempts too; it is final, and nothing is already absent."""
+    detached = outcome_of_erasure("mentions", "content", 2, at_least=False, done=DETACHED)
+    nothing = outcome_of_erasure("mentions", "content", 0, at_least=False, done=DETACHED)
+    assert (detached.outcome, nothing.outcome) == (DETACHED, ALREADY_ABSENT)
+    assert outcome_of_erasure("mentions", "content", 0, at_least=True, done=DETACHED).outcome == DETACHED
+    assert merge_outcomes([detached], [nothing]) == (detached,)
+    assert is_finished([detached, nothing])
 
 
 @given(outcomes())
