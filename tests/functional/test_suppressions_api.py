@@ -81,6 +81,13 @@ class TestOneSubject:
         check_problem(ask(api), 404, "resource_not_found")
         assert body_of(ask(api, query="?type=group"))["subject_type"] == "group"
 
+    def test_a_misspelt_type_takes_nobody_off(self, api: BackendApi) -> None:
+        """It would be the user of that id, where the group was meant."""
+        suppress(api)
+        for query in ("?typ=group", "?type=user&Type=group"):
+            check_problem(ask(api, query=query, method="DELETE"), 400, "invalid_request")
+        assert ask(api)["statusCode"] == 200
+
     def test_taken_off(self, api: BackendApi) -> None:
         """204, and then it is not on the list any more; a repeated call with the same key is answered alike."""
         suppress(api)

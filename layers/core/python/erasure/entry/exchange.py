@@ -131,6 +131,9 @@ class Call:
     def query(self, name: str) -> str | None:
         return (self._event.get("queryStringParameters") or {}).get(name)
 
+    def query_names(self) -> frozenset[str]:
+        return frozenset(self._event.get("queryStringParameters") or ())
+
     def ends_in_slash(self) -> bool:
         """Whether the path does, as it was handed over."""
         path: str = self._event["path"]

@@ -71,6 +71,9 @@ class SuppressionsFamily:
         return answer(200, _shown(found))
 
     def delete(self, call: Call, subject_id: str) -> Response[str]:
+        if not call.query_names() <= {"type"}:
+            # A misspelt type would take the user of that id off the list instead of the group.
+            raise InvalidInputError("query", "may only hold type")
         tenant_id, digest = call.caller.tenant_id, self._digest(call, subject_id)
         key = check_idempotency_key(call.header("Idempotency-Key"))
 
