@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from erasure.domain.audit import broken_at, next_entry
+from erasure.domain.data_map import parse_data_map
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, TRANSITIONS, ErasureRequest
 from erasure.errors import (
@@ -410,6 +411,16 @@ def test_maps_are_versioned(stores: Stores) -> None:
     assert stores.data_maps.version(1) == PinnedMap(1, first.digest, first.targets)
     assert stores.data_maps.version(2) == stores.data_maps.current()
     assert stores.data_maps.version(3) is None
+
+
+def test_maps_keep_what_families_erase(stores: Stores) -> None:
+    """Categories by family are those of the map, in its versions too."""
+    plain = a_data_map("notes")
+    chosen = parse_data_map({**plain.document, "families": {"june": ["content", "session"], "h2o": "all"}})
+    assert [stores.data_maps.put(data_map, NOW) for data_map in (plain, chosen)] == [1, 2]
+    assert stores.data_maps.current().families == chosen.families
+    assert stores.data_maps.version(1).families == plain.families
+    assert chosen.families != plain.families
 
 
 def test_an_old_map_may_come_back(stores: Stores) -> None:

@@ -15,8 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from erasure.domain.data_map import DataMap, parse_data_map
-from erasure.domain.request import CATEGORIES, FAMILY_CATEGORIES
-from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule, S3Rule, TargetSpec
+from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.errors import DataMapError, TargetError
 
 GOOD: dict[str, Any] = {
@@ -34,37 +33,6 @@ GOOD: dict[str, Any] = {
         {"name": "files", "category": "content", "s3": {"bucket": "app-files", "prefix": "{tenant_id}/{user_id}/"}},
         {"name": "avatar", "category": "preference", "s3": {"bucket": "app-files", "key": "{tenant_id}/{user_id}"}},
     ],
-}
-WIDE: dict[str, Any] = {
-    "version": 1,
-    "targets": [
-        {
-            "name": "mentions",
-            "dynamodb": {
-                "table": "app-notes",
-                "index": "by-mention",
-                "key": {"mention": "{tenant_id}#{user_id}", "kind": "NOTE"},
-            },
-            "action": {"detach": {"attribute": "mentioned"}},
-        },
-        {
-            "name": "spaces",
-            "s3": {"bucket": "app-spaces", "prefix": "{tenant_id}/{user_id}/{organization_id}/"},
-        },
-        {
-            "name": "space-notes",
-            "dynamodb": {
-                "table": "app-spaces",
-                "key": {"pk": "{tenant_id}#{user_id}", "sk": {"prefix": "SPACE#{organization_id}#"}},
-            },
-        },
-        {
-            "name": "group-files",
-            "subjects": ["group"],
-            "s3": {"bucket": "app-files", "prefix": "{tenant_id}/groups/{group_id}/"},
-        },
-    ],
-    "families": {"june": ["content", "session"], "h2o": "all"},
 }
 
 
@@ -103,55 +71,7 @@ def test_good_map_becomes_specs() -> None:
     assert data_map.warnings == ()
 
 
-def test_groups_organizations_and_detaching_become_specs() -> None:
-    """Groups, organizations and detaching are in the specs; the category is content and the value the id if left out."""
-    mentions, spaces, space_notes, group_files = parse_data_map(WIDE).targets
-    by_mention = DynamoDBRule(
-        "app-notes", KeyRule("mention", "{tenant_id}#{user_id}"), KeyRule("kind", "NOTE"), "by-mention"
-    )
-    detach = DetachRule("mentioned", "{user_id}")
-    assert mentions == TargetSpec("mentions", "content", dynamodb=by_mention, detach=detach)
-    assert spaces.s3 == S3Rule("app-spaces", prefix="{tenant_id}/{user_id}/{organization_id}/")
-    assert space_notes.dynamodb is not None
-    assert space_notes.dynamodb.sort == KeyRule("sk", "SPACE#{organization_id}#", prefix=True)
-    assert (group_files.subjects, spaces.subjects) == (("group",), ("user",))
-
-
-def test_value_to_detach() -> None:
-    """The value may be given; of a group it is the group's id unless it is."""
-    action = {"detach": {"attribute": "mentioned", "value": "u:{tenant_id}:{user_id}"}}
-    (mentions, *_) = parse_data_map(changed("targets.0.action", action, WIDE)).targets
-    assert mentions.detach == DetachRule("mentioned", "u:{tenant_id}:{user_id}")
-    of_group = {
-        "name": "shares",
-        "subjects": ["group"],
-        "dynamodb": {"table": "app-notes", "index": "by-group", "key": {"shared_with": "{tenant_id}#{group_id}"}},
-        "action": {"detach": {"attribute": "groups"}},
-    }
-    (shares,) = parse_data_map({"version": 1, "targets": [of_group]}).targets
-    assert shares.detach == DetachRule("groups", "{group_id}")
-
-
-def test_families_erase_what_the_map_says() -> None:
-    """A family's categories come from the map, or else are the default ones; they are part of the digest."""
-    families = parse_data_map(WIDE).families
-    assert families == {**FAMILY_CATEGORIES, "june": {"content", "session"}, "h2o": None}
-    assert parse_data_map(GOOD).families == FAMILY_CATEGORIES
-    other = changed("families.june", ["content"], WIDE)
-    assert parse_data_map(other).digest != parse_data_map(WIDE).digest
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-@pytest.mark.parametrize("family", FAMILY_CATEGORIES)
-def test_every_category_can_be_chosen_for_every_family(category: str, family: str) -> None:
-    """All families and categories of the service are known to the map."""
-    document = changed("targets.0.category", category) | {"families": {family: [category]}}
-    assert parse_data_map(document).families[family] == {category}
-
-
-@pytest.mark.parametrize(
-    "spec", [*parse_data_map(GOOD).targets, *parse_data_map(WIDE).targets], ids=lambda spec: spec.name
-)
+@pytest.mark.parametrize("spec", parse_data_map(GOOD).targets, ids=lambda spec: spec.name)
 def test_specs_survive_their_text_form(spec: TargetSpec) -> None:
     """A task's text form of a target gives the same target."""
     assert TargetSpec.from_json(spec.to_json()) == spec
@@ -205,145 +125,6 @@ def test_problems_name_path_and_rule(path: str, value: Any, where: str, rule: st
     assert rule in found[0][1]
 
 
-ELSEWHERE = "{tenant_id}/{user_id}/"
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "where", "rule"),
-    [
-        ("targets.0.subjects", [], "targets[0].subjects", "at least 1"),
-        ("targets.0.subjects", ["user", "group"], "targets[0].subjects", "at most 1"),
-        ("targets.0.subjects", ["robot"], "targets[0].subjects[0]", "'user' or 'group'"),
-        ("targets.0.subjects", "user", "targets[0].subjects", "valid list"),
-        ("targets.0.subjects", ["group"], "targets[0].dynamodb.key.mention", "{user_id} is not a known placeholder"),
-        ("targets.3.subjects", ..., "targets[3].s3.prefix", "{group_id} is not a known placeholder"),
-        ("targets.3.s3.prefix", "{tenant_id}/groups/", "targets[3].s3.prefix", "must hold {group_id}"),
-        ("targets.0.action", "redact", "targets[0].action", "delete"),
-        ("targets.0.action", {}, "targets[0].action.detach", "required"),
-        ("targets.0.action", {"detach": {}}, "targets[0].action.detach.attribute", "required"),
-        ("targets.0.action.detach.attribute", "", "targets[0].action.detach.attribute", "at least 1"),
-        ("targets.0.action.detach.from", "x", "targets[0].action.detach.from", "not a known key"),
-        ("targets.0.action.detach.value", "", "targets[0].action.detach.value", "at least 1"),
-        ("targets.0.action.detach.value", "everyone", "targets[0].action.detach.value", "must hold {user_id}"),
-        ("targets.0.action.detach.value", "{tenant_id}", "targets[0].action.detach.value", "must hold {user_id}"),
-        ("targets.0.action.detach.value", "{user_id", "targets[0].action.detach.value", "braces"),
-        (
-            "targets.0.action.detach.value",
-            "{organization_id}#{user_id}",
-            "targets[0].action.detach.value",
-            "{organization_id} is not a known",
-        ),
-        ("targets.0.dynamodb.index", ..., "targets[0].action", "needs a dynamodb rule with an index"),
-        ("targets.1.action", {"detach": {"attribute": "x"}}, "targets[1].action", "needs a dynamodb rule"),
-        ("targets.1.s3", {"bucket": "app-spaces", "key": "{user_id}/{organization_id}"}, "targets[1].s3.key", "prefix"),
-        ("targets.1.s3.prefix", "{organization_id}/{user_id}/", "targets[1].s3.prefix", "behind {organization_id}"),
-        ("targets.1.s3.prefix", ELSEWHERE + "{organization_id}/drafts/", "targets[1].s3.prefix", "behind"),
-        ("targets.1.s3.prefix", ELSEWHERE + "{organization_id}/{organization_id}/", "targets[1].s3.prefix", "behind"),
-        ("targets.1.s3.prefix", ELSEWHERE + "org-{organization_id}/", "targets[1].s3.prefix", "before it"),
-        ("targets.1.s3.prefix", ELSEWHERE + "{organization_id}", "targets[1].s3.prefix", "needs a separator"),
-        (
-            "targets.2.dynamodb.key",
-            {"pk": "{organization_id}#{user_id}"},
-            "targets[2].dynamodb.key.pk",
-            "sort key only",
-        ),
-        (
-            "targets.2.dynamodb.key",
-            {"pk": "{tenant_id}", "sk": "{user_id}#{organization_id}"},
-            "targets[2].dynamodb.key.sk",
-            "needs {user_id} in the partition key",
-        ),
-        (
-            "targets.2.dynamodb.key",
-            {"pk": "{user_id}", "sk": "{tenant_id}-/{organization_id}"},
-            "targets[2].dynamodb.key.sk",
-            "must begin with one of",
-        ),
-        ("targets.2.dynamodb.key.sk.prefix", "S{organization_id}#", "targets[2].dynamodb.key.sk", "before it"),
-        ("families", ["h2o"], "families", "valid dictionary"),
-        ("families.h2o", "content", "families.h2o", "'all'"),
-        ("families.h2o", [], "families.h2o", "at least 1"),
-        ("families.h2o", ["all"], "families.h2o[0]", "'account'"),
-        ("families.h2p", "all", "families.h2p", "'h2o'"),
-    ],
-)
-def test_problems_of_wider_maps_name_path_and_rule(path: str, value: Any, where: str, rule: str) -> None:
-    """A broken rule about groups, organizations, detaching and families is told with the path of what breaks it."""
-    assert parse_data_map(WIDE)
-    found = problems(changed(path, value, WIDE))
-    assert found[0][0] == where
-    assert rule in found[0][1]
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        {"pk": "{tenant_id}#{user_id}", "sk": "{organization_id}"},
-        {"pk": "{tenant_id}#{user_id}", "sk": "SPACE#{organization_id}"},
-        {"pk": "{tenant_id}#{user_id}", "sk": "SPACE#{organization_id}#"},
-        {"pk": "{tenant_id}#{user_id}", "sk": {"prefix": "{organization_id}#"}},
-    ],
-)
-def test_organizations_may_end_a_sort_key(key: dict[str, Any]) -> None:
-    """A sort key may name the organization at its end, whole or as a prefix."""
-    assert parse_data_map(changed("targets.2.dynamodb.key", key, WIDE))
-
-
-NOTES = {"table": "app-notes", "index": "by-mention", "key": {"mention": "{tenant_id}#{user_id}"}}
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"dynamodb": NOTES},
-        {"dynamodb": NOTES, "action": {"detach": {"attribute": "assigned"}}},
-        {"dynamodb": {**NOTES, "key": {"mention": "{tenant_id}#{user_id}", "kind": {"prefix": "NO"}}}},
-    ],
-    ids=["deleted", "detached twice", "part of them deleted"],
-)
-def test_what_is_detached_is_no_other_targets(more: dict[str, Any]) -> None:
-    """Nothing may be found in one index both by a target that detaches and by another: one would delete what belongs
-    to others, or miss what has left the index."""
-    document = changed("targets.3", {"name": "more", **more}, WIDE)
-    found = problems(document)
-    assert {path for path, _ in found} <= {"targets[0]", "targets[3]"}
-    assert all("one of them detaches" in rule for _, rule in found)
-
-
-def test_other_kinds_of_one_index_may_be_deleted() -> None:
-    """In one index, what is detached and what is deleted may stand side by side under different sort keys."""
-    key = {"mention": "{tenant_id}#{user_id}", "kind": "OWN"}
-    assert parse_data_map(changed("targets.3", {"name": "own", "dynamodb": {**NOTES, "key": key}}, WIDE))
-
-
-@pytest.mark.parametrize(
-    ("index", "key"),
-    [
-        ("by-author", {"author": "{tenant_id}#{user_id}", "mention": "x"}),
-        ("by-member", {"mentioned": "{tenant_id}#{user_id}"}),
-        ("by-group", {"mention": "{tenant_id}#{user_id}"}),
-    ],
-)
-def test_detaching_hides_nothing_from_other_targets(index: str, key: dict[str, Any]) -> None:
-    """No target may find its items by an attribute that another one takes away: it would take them for gone."""
-    own = {"name": "own", "dynamodb": {"table": "app-notes", "index": index, "key": key}}
-    ((where, rule),) = problems(changed("targets.3", own, WIDE))
-    assert where == "targets[0]"
-    assert "by which targets[3] finds its items" in rule
-
-
-def test_categories_are_kept_apart_for_all_organizations_too() -> None:
-    """What a request for all organizations would erase is compared, not only what one for a single one would."""
-    bills = {
-        "name": "bills",
-        "category": "record",
-        "s3": {"bucket": "app-spaces", "prefix": "{tenant_id}/{user_id}/bills/"},
-    }
-    ((where, rule),) = problems(changed("targets.3", bills, WIDE))
-    assert where == "targets[1]"
-    assert "another category" in rule
-
-
 def test_all_problems_are_told() -> None:
     """Problems in different places are told together, in the document's order, and in words without Python types."""
     document = changed("targets.0.dynamodb.key.PK", "T#{tenant_id}")
@@ -374,9 +155,6 @@ def test_targets_without_tenant_are_warned_of() -> None:
     """A target that does not name the tenant is accepted and warned of."""
     ((where, _),) = parse_data_map(changed("targets.2.s3.key", "{user_id}")).warnings
     assert where == "targets[2]"
-    ((where, rule),) = parse_data_map(changed("targets.3.s3.prefix", "groups/{group_id}/", WIDE)).warnings
-    assert where == "targets[3]"
-    assert "group ids are unique" in rule
 
 
 def test_the_digest_knows_the_order_of_keys() -> None:

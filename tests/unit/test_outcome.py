@@ -41,7 +41,7 @@ def test_nothing_found_is_already_absent() -> None:
 
 
 def test_detached_is_called_so() -> None:
-    """What was taken out of others' items is detached, over attempts too; it is final, and nothing is already absent."""
+    """What was taken out of others' items is detached, over attempts too, and is final."""
     detached = outcome_of_erasure("mentions", "content", 2, at_least=False, done=DETACHED)
     nothing = outcome_of_erasure("mentions", "content", 0, at_least=False, done=DETACHED)
     assert (detached.outcome, nothing.outcome) == (DETACHED, ALREADY_ABSENT)
