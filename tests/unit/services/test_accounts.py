@@ -447,6 +447,34 @@ class TestEnable:
             undo(world)
             assert {world.request(request_id).state for request_id in waiting} == {CANCELLED}
 
+    @pytest.mark.parametrize("lost", ["overwritten", "without a time", "forgotten"])
+    def test_of_two_calls_at_once_no_deletion_is_left(self, world: BackendWorld, lost: str) -> None:
+        """When two disabling calls met, one deletion is noted or none: enabling cancels both all the same, and nobody
+        erases a user who has been enabled."""
+        disable(world, 30)
+        (first,) = world.requests.waiting
+        digest = subject_digest(KEY, ANN)
+        world.registry.disabled.pop(digest)  # as the second call sees it
+        world.clock.advance(1)
+        _schedule_unaware_of(first, world)
+        both = set(world.requests.waiting)
+        assert len(both) == 2
+        noted = world.registry.disabled.pop(digest)
+        if lost != "forgotten":
+            world.registry.disabled[digest] = noted if lost == "overwritten" else Disabled(noted.disabled_at)
+        assert enable(world).status == "active"
+        assert {world.request(request_id).state for request_id in both} == {CANCELLED}
+        assert world.requests.waiting == {}
+
+    def test_an_unnoted_deletion_that_has_begun_cannot_be_undone(self, world: BackendWorld) -> None:
+        """A deletion that is being carried out is told, noted or not."""
+        disable(world, 1)
+        world.registry.disabled.clear()
+        world.clock.advance(86_400)
+        world.requests.start(world.only_request(), world.clock(), 1, f"jb_{'0' * 40}-1", 1)
+        with pytest.raises(ConflictError):
+            enable(world)
+
     def test_the_time_is_noted_before_the_request_is_there(self, world: BackendWorld) -> None:
         """A call that dies while it writes the request leaves a mark that leads to it."""
         world.acceptance.fails_after = 0
@@ -456,6 +484,16 @@ class TestEnable:
         assert noted.delete_at is not None
         assert noted.deletion_id is None
         assert world.accounts.show(TENANT, USER).delete_at is None
+
+
+def _schedule_unaware_of(request_id: str, world: BackendWorld) -> None:
+    """Disable with a deletion as a call does that looked before that request was there."""
+    rows_of_subject = world.requests.rows_of_subject
+    world.requests.rows_of_subject = lambda digest, **paging: [  # type: ignore[method-assign]
+        row for row in rows_of_subject(digest, **paging) if row.request_id != request_id
+    ]
+    disable(world, 30)
+    world.requests.rows_of_subject = rows_of_subject  # type: ignore[method-assign]
 
 
 def test_the_map_is_read_once_a_minute(world: BackendWorld) -> None:

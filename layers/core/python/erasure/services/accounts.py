@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import new_batch_id
-from erasure.domain.request import CANCELLED, HELD, REQUESTED
+from erasure.domain.request import CANCELLED, HELD, OPEN_STATES
 from erasure.domain.scope import for_all_organizations
 from erasure.domain.subject import USER, Subject, subject_digest
 from erasure.domain.target_spec import TargetSpec
@@ -298,8 +298,8 @@ class AccountService:
         self, subject: Subject, digest: str, disabled: Disabled, delete_at: datetime, key_id: str
     ) -> Disabled:
         self._call_off(subject, digest, disabled, key_id)
-        # Written before the request is there. If the function dies in between, a time without a request says that one
-        # may be waiting which nobody has noted, and enabling the user looks for it.
+        # Written before the request is there: if the function dies in between, the user is disabled, and not one who is
+        # active and yet about to be erased.
         planned = Disabled(disabled.disabled_at, delete_at)
         self._registry.disable(digest, planned)
         command = replace(_command(subject, key_id), leaves_tombstone=True, not_before=delete_at)
@@ -307,24 +307,25 @@ class AccountService:
         self._registry.disable(digest, planned)
         return planned
 
-    def _call_off(self, subject: Subject, digest: str, disabled: Disabled, key_id: str) -> None:
-        """Cancel the deletion that waits. Raises ``ConflictError`` if it has begun."""
-        if disabled.delete_at is None:
-            return
-        for request_id in [disabled.deletion_id] if disabled.deletion_id else self._waiting(digest):
+    def _call_off(self, subject: Subject, digest: str, disabled: Disabled | None, key_id: str) -> None:
+        """Cancel every deletion that waits. Raises ``ConflictError`` if one has begun."""
+        # Not only the one that is noted: of two calls at the same moment, or one that died, only one is. A deletion
+        # that nobody has noted would erase a user who has been enabled since.
+        noted = [disabled.deletion_id] if disabled is not None and disabled.deletion_id else []
+        for request_id in dict.fromkeys([*noted, *self._waiting(digest)]):
             try:
                 self._erasures.cancel(subject.tenant_id, request_id, key_id)
             except TransitionError:
                 raise ConflictError("The deletion of this user has begun.") from None
 
     def _waiting(self, digest: str) -> list[str]:
-        """Deletions of the subject that wait for their time."""
+        """Deletions of the subject that wait for their time, or whose time has come."""
         rows = [row for row in self._requests.rows_of_subject(digest) if row.family == FAMILY]
         found = self._requests.get_many([row.request_id for row in rows])
         return [
             request.request_id
             for request in found.values()
-            if request.state == REQUESTED and request.not_before is not None
+            if request.state in OPEN_STATES and request.not_before is not None
         ]
 
     def _revoke_sessions(self, subject: Subject, key_id: str, deadline: Deadline) -> None:
@@ -338,8 +339,8 @@ class AccountService:
 
     def _enable(self, subject: Subject, key_id: str) -> None:
         digest, standing = self._living(subject)
+        self._call_off(subject, digest, standing.disabled, key_id)
         if standing.disabled is not None:
-            self._call_off(subject, digest, standing.disabled, key_id)
             self._registry.enable(digest)
 
 
