@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,17 @@ def test_no_target_of_the_categories_is_fine_for_a_part_only() -> None:
     request_id = accept(sessions, ("session",))
     sessions.maps.maps.append(a_map(TARGETS[3:], version=2))
     assert not sessions.jobs.run(request_id, Deadline(18, sessions.monotonic))
+
+
+@pytest.mark.parametrize("targets", [[], [TARGETS[5]]], ids=["no map", "another map"])
+def test_a_map_that_covers_nothing_of_a_user_is_no_success(world: BackendWorld, targets: list[dict[str, Any]]) -> None:
+    """When the map has gone, or has lost everything about users, since the request was accepted, nobody is told that
+    it is done."""
+    request_id = accept(world)
+    world.maps.maps[:] = [a_map(targets, version=2)] if targets else []
+    for _ in range(2):
+        assert not run(world, request_id)
+    assert world.target.erase_calls == []
 
 
 def test_a_whole_request_is_finished(world: BackendWorld) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from erasure.domain.outcome import FINAL_OUTCOMES
 from erasure.domain.plan import FAILED, VERIFIED, Unit, targets_for
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
+from erasure.domain.target_spec import TargetSpec
 from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, DataMapStore, Functions, RequestStore, TaskStore
 from erasure.services.close_job import close_job
@@ -83,7 +84,8 @@ class ImmediateJobs:
         side_by_side(lambda unit: self._work_on(job_id, unit, deadline), units, PARALLEL_UNITS)
         statuses = [part.status for task in self._tasks.tasks(job_id) for part in task.parts]
         if not statuses:
-            return is_ours and categories is not None
+            # Nothing of these categories to do is fine. A map that covers nothing of the subject at all is not.
+            return is_ours and categories is not None and bool(self._covered(request))
         # What is still being worked on is left open: closing would end the counting, and a job is closed only once.
         if all(status in (VERIFIED, FAILED) for status in statuses):
             self._close(job_id, request_id, is_partial=categories is not None)
@@ -125,15 +127,20 @@ class ImmediateJobs:
         """Whether other jobs have seen these targets erased."""
         if request.state == FINISHED:
             return True
-        if categories is None or request.state != STARTED or request.data_map_version is None:
+        if categories is None or request.state != STARTED:
             return False
-        data_map = self._data_maps.version(request.data_map_version)
-        if data_map is None:
+        covered = self._covered(request)
+        if not covered:
             return False
-        covered = targets_for(request, data_map.targets, data_map.families)
         wanted = {target.name for target in covered if target.category in categories}
         told = {outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES}
         return wanted <= told | self._verified(request)
+
+    def _covered(self, request: ErasureRequest) -> list[TargetSpec]:
+        """By the map of the job that has claimed the request."""
+        version = request.data_map_version
+        data_map = self._data_maps.version(version) if version else None
+        return [] if data_map is None else targets_for(request, data_map.targets, data_map.families)
 
     def _verified(self, request: ErasureRequest) -> set[str]:
         """Targets that the job which has the request has seen erased. It may take long until it closes."""
