@@ -47,7 +47,7 @@ def test_no_call_gets_an_answer_that_is_not_documented(
         str(Path(sys.executable).with_name("schemathesis")),
         *("run", f"{stack.api_url}/openapi.json", "--url", stack.api_url),
         *("--header", f"Authorization: Bearer {credential}"),
-        *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "10"),
+        *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "4"),
         *("--seed", "20261122", "--request-timeout", "60", "--continue-on-failure", "--warnings", "off", "--no-color"),
         *paths,
     ]
