@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from erasure.errors import (
     UnfinishedError,
     WithdrawnError,
 )
-from erasure.ports import Disabled, PinnedMap
+from erasure.ports import Disabled, PinnedMap, Standing
 from erasure.services.accounts import Account
 from erasure.services.erasures import ErasureCommand, IdempotencyClaim
 from erasure.targets.protocol import SliceResult
@@ -267,6 +268,62 @@ class TestDelete:
         world.reader.exists = exists_after_another_delete  # type: ignore[method-assign]
         assert [delete(world)] == first
         assert len(world.requests.records) == 1
+
+    @pytest.mark.parametrize("end", ["died", "refused"])
+    def test_who_shares_a_request_sees_to_its_message(self, world: BackendWorld, end: str) -> None:
+        """When the winner dies before its message, or has it refused only after the loser has begun, the loser's
+        success still means that the rest follows, and that the user counts as deleted."""
+        send = world.queue.send
+        lost: list[str] = []
+
+        def send_after_the_loser(*_arguments: Any, **_named: Any) -> None:
+            world.queue.send = send  # type: ignore[method-assign]
+            if end == "died":
+                raise KeyboardInterrupt
+            lost.append(delete(world))
+            raise UnavailableError
+
+        def nothing_once(_digest: str) -> Standing:
+            world.registry.standing = standing  # type: ignore[method-assign]
+            return Standing()  # as it was before the winner
+
+        standing = world.registry.standing
+        world.queue.send = send_after_the_loser  # type: ignore[method-assign]
+        if end == "died":
+            with pytest.raises(KeyboardInterrupt):
+                delete(world)
+            world.registry.standing = nothing_once  # type: ignore[method-assign, assignment]
+            lost.append(delete(world))
+        else:
+            with suppress(UnavailableError, NotFoundError):
+                delete(world)
+        assert world.tombstone(ANN) is not None
+        assert world.queue.messages == [((lost[0],), 1)]
+        world.run_batch()
+        assert world.left(ANN) == {"audit-events"}
+        assert world.request(lost[0]).state == FINISHED
+
+    def test_a_deletion_that_is_taken_back_meanwhile_is_not_said_to_go_on(self, world: BackendWorld) -> None:
+        """Who finds the tombstone of a deletion that is taken back at that moment is told that nothing was promised;
+        calling again deletes."""
+        world.functions.answers, answers = {}, world.functions.answers
+        with pytest.raises(UnfinishedError):
+            delete(world)
+        (request,) = world.requests.records.values()
+        world.requests.records[request.request_id] = replace(request, state=REQUESTED, job_id=None, attempt=0)
+        append = world.audit.append
+
+        def cancel_before(request_id: str, event: str, *arguments: Any, **named: Any) -> Any:
+            if event == "kept":
+                world.erasures.cancel(TENANT, request_id, BACKEND_KEY)
+            return append(request_id, event, *arguments, **named)
+
+        world.audit.append = cancel_before  # type: ignore[method-assign]
+        with pytest.raises(WithdrawnError):
+            delete(world)
+        assert world.tombstone(ANN) is None
+        world.functions.answers = answers
+        assert delete(world) != request.request_id
 
     def test_an_unexpected_error_after_accepting_is_told_as_unfinished(
         self, world: BackendWorld, caplog: pytest.LogCaptureFixture

@@ -480,6 +480,87 @@ def test_cancelled_requests_of_an_earlier_try_are_not_called_accepted(
     assert desk.requests.records[request.request_id].state == REQUESTED
 
 
+@pytest.mark.parametrize("subjects", [(ANN,), (ANN, BOB)], ids=["one", "two"])
+def test_what_a_repeated_call_was_promised_is_not_taken_back(desk: Desk, subjects: tuple[Subject, ...]) -> None:
+    """A call is repeated while it is under way, and the repetition is told "accepted". When the first one's message is
+    refused then, the requests stay, with the message of the second."""
+    repeated: list[Accepted] = []
+
+    def refuse_after_a_repetition(_ids: Sequence[str]) -> None:
+        desk.queue.arrives_anyway = None
+        repeated.append(desk.service.create(command(*subjects, key="k")))
+        raise UnavailableError
+
+    desk.queue.arrives_anyway = refuse_after_a_repetition
+    with pytest.raises(UnavailableError):
+        desk.service.create(command(*subjects, key="k"))
+    assert statuses(repeated[0]) == [ACCEPTED] * len(subjects)
+    assert set(desk.states()) == {REQUESTED}
+    assert len(set(desk.sent())) == len(subjects)
+
+
+@pytest.mark.parametrize("fault", ["queue", "writing"])
+def test_a_repetition_takes_back_nothing_of_the_first(desk: Desk, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """A call is repeated while it is under way, the repetition fails, and the first one is told "accepted": its
+    requests stay, and another repetition is told the same."""
+
+    def fail(*_arguments: Any, **_named: Any) -> None:
+        raise UnavailableError
+
+    def send_after_a_repetition(_ids: Sequence[str]) -> None:
+        desk.queue.arrives_anyway = None
+        with monkeypatch.context() as patch:
+            patch.setattr(*{"queue": (desk.queue, "send"), "writing": (desk.acceptance, "accept_all")}[fault], fail)
+            with pytest.raises(UnavailableError):
+                desk.service.create(command(ANN, BOB, key="k"))
+
+    desk.queue.arrives_anyway = send_after_a_repetition
+    first = desk.service.create(command(ANN, BOB, key="k"))
+    assert statuses(first) == [ACCEPTED] * 2
+    assert desk.states() == [REQUESTED] * 2
+    assert desk.service.create(command(ANN, BOB, key="k")) == first
+
+
+def test_an_open_request_that_was_told_is_not_taken_back(desk: Desk) -> None:
+    """Who is told that there is an open request already can rely on it, although the call that made it is refused its
+    message afterwards."""
+    told: list[Accepted] = []
+
+    def refuse_after_another_call(_ids: Sequence[str]) -> None:
+        desk.queue.arrives_anyway = None
+        told.append(desk.create(ANN, only_one_open=True))
+        raise UnavailableError
+
+    desk.queue.arrives_anyway = refuse_after_another_call
+    with pytest.raises(UnavailableError):
+        desk.create(ANN, only_one_open=True)
+    assert statuses(told[0]) == [ALREADY_OPEN]
+    assert desk.states() == [REQUESTED]
+    assert len(desk.sent()) == 1
+
+
+@pytest.mark.parametrize("subjects", [(ANN,), (ANN, BOB)], ids=["one", "two"])
+def test_a_deletion_that_is_taken_back_makes_nobody_deleted(desk: Desk, subjects: tuple[Subject, ...]) -> None:
+    """A call that finds the tombstone of a deletion which is taken back at that moment does not call the subject
+    deleted: it is refused, or takes the subject itself."""
+    options: dict[str, Any] = {"leaves_tombstone": True, "strict": False}
+    first = desk.one(**options)
+    append = desk.audit.append
+
+    def cancel_before(request_id: str, event: str, *arguments: Any, **named: Any) -> Any:
+        if event == "kept" and desk.requests.records[request_id].state == REQUESTED:
+            desk.service.cancel("acme", request_id, "key-2")
+        return append(request_id, event, *arguments, **named)
+
+    desk.audit.append = cancel_before  # type: ignore[method-assign]
+    try:
+        later = statuses(desk.create(*subjects, **options))
+    except UnavailableError:
+        later = []
+    assert desk.requests.records[first.request_id].state == CANCELLED
+    assert later in ([], [ACCEPTED] * len(subjects))
+
+
 def test_a_refused_call_leaves_its_key_free(desk: Desk) -> None:
     """After a refusal, the corrected call may come with the same key."""
     with pytest.raises(SubjectRefusedError):

@@ -31,6 +31,7 @@ from erasure.errors import (
     TargetError,
     TransitionError,
     UnfinishedError,
+    WithdrawnError,
     places_of,
 )
 from erasure.ports import AccountReader, Clock, Disabled, RequestStore, Standing, SubjectRegistry, Tombstone
@@ -233,9 +234,7 @@ class AccountService:
         digest = self._digest(subject)
         standing = self._registry.standing(digest)
         if standing.tombstone is not None:
-            request_id = _unfinished(standing.tombstone)
-            # The call that accepted it may have died before it sent the message, and after this one nobody would know.
-            self._erasures.make_sure_of([request_id], DELAY_SECONDS)
+            request_id = self._take_up(standing.tombstone)
         else:
             self._check_exists(subject)
             request_id = self._accept_deletion(subject, digest, key_id)
@@ -253,7 +252,15 @@ class AccountService:
             tombstone = self._registry.standing(digest).tombstone
             if tombstone is None:
                 raise
-            return _unfinished(tombstone)
+            return self._take_up(tombstone)
+
+    def _take_up(self, tombstone: Tombstone) -> str:
+        """The request of a deletion that has not become effective yet, seen to."""
+        request_id = _unfinished(tombstone)
+        # The call that accepted it may have died before it sent the message, and after this one nobody would know.
+        if self._erasures.make_sure_of([request_id], DELAY_SECONDS):
+            raise WithdrawnError("the deletion was taken back at the same moment")
+        return request_id
 
     def _create(self, command: ErasureCommand) -> str:
         (disposition,) = self._erasures.create(command).dispositions

@@ -72,7 +72,7 @@ from erasure.services.requests_view import (
     TaskReader,
     outcome_progress,
 )
-from erasure.services.retries import send_again, send_untaken
+from erasure.services.retries import keep, send_again, send_untaken
 
 __all__ = [
     "ACCEPTED",
@@ -198,9 +198,17 @@ class ErasureService(RequestReader):
         attempt: int = self._idempotency.run(tenant_id, "retry", idempotency_key, request_id, self._new_run_id(), send)
         return attempt
 
-    def make_sure_of(self, request_ids: Sequence[str], delay_seconds: int = 0) -> None:
-        """See to it that accepted requests are sent off: see :func:`erasure.services.retries.send_untaken`."""
-        send_untaken(request_ids, requests=self._requests, queue=self._queue, delay_seconds=delay_seconds)
+    def make_sure_of(self, request_ids: Sequence[str], delay_seconds: int = 0) -> set[str]:
+        """See to it that accepted requests are sent off, and not taken back any more by the call that made them;
+        returns those that have been: see :func:`erasure.services.retries.send_untaken`."""
+        return send_untaken(
+            request_ids,
+            requests=self._requests,
+            audit=self._audit,
+            queue=self._queue,
+            now=self._now,
+            delay_seconds=delay_seconds,
+        )
 
     def _new_run_id(self) -> str:
         return new_batch_id(milliseconds(self._now()))
@@ -245,8 +253,9 @@ class ErasureService(RequestReader):
     def _tombstones(self, subject_digests: Sequence[str]) -> dict[str, Tombstone]:
         """Those that there are. Whoever hears of one takes the subject for deleted: its request must not be lost."""
         found = self._registry.tombstones(subject_digests)
-        self.make_sure_of([tombstone.request_id for tombstone in found.values() if tombstone.effective_at is None])
-        return found
+        fresh = [tombstone.request_id for tombstone in found.values() if tombstone.effective_at is None]
+        taken_back = self.make_sure_of(fresh)
+        return {digest: tombstone for digest, tombstone in found.items() if tombstone.request_id not in taken_back}
 
     def _take(self, command: ErasureCommand, run_id: str, drafts: Sequence[Draft], *, is_repeated: bool) -> Fate | None:
         """Write and queue the requests. Returns the fate of a single one that turns out not to be taken."""
@@ -255,25 +264,37 @@ class ErasureService(RequestReader):
         try:
             self._write(command, run_id, drafts, entries)
         except AlreadyOpenError as error:
-            self.make_sure_of([error.request_id])
+            if self.make_sure_of([error.request_id]):
+                raise UnavailableError("the open request was cancelled at the same moment") from None
             return [ALREADY_OPEN, error.request_id]
         except AlreadyDeletedError:
             if command.strict:
                 raise
-            self._tombstones([requests[0].subject_digest])
+            if not self._tombstones([requests[0].subject_digest]):
+                raise UnavailableError("the other deletion was cancelled at the same moment") from None
             return [ALREADY_DELETED]
         except Exception as error:
             if not isinstance(error, ErasureError):
                 _logger.error("requests were not written: %s at %s", type(error).__name__, places_of(error))
+            if is_repeated:  # what an earlier try has written may have been promised by it: only more of this helps
+                raise UnavailableError("the requests could not be written") from error
             self._withdraw(requests, entries)
             raise WithdrawnError("the requests could not be written") from error
-        if is_repeated and CANCELLED in self._states(requests):
-            # By an earlier try of this call, which could not give its key up any more. "Accepted" would be a lie.
-            self._withdraw(requests, entries)
-            raise WithdrawnError("an earlier try of this call was taken back")
+        if is_repeated:
+            self._keep(requests, entries)
         if requests[0].not_before is None:
-            self._enqueue(command, requests, entries)
+            self._enqueue(command, requests, entries, is_repeated=is_repeated)
         return None
+
+    def _keep(self, requests: Sequence[ErasureRequest], entries: dict[str, AuditEntry]) -> None:
+        """An earlier try of this call, which may be under way still, must not take them back any more. Raises
+        ``WithdrawnError`` if it has: "accepted" would be a lie."""
+        if CANCELLED not in self._states(requests):
+            keep(list(entries), audit=self._audit, now=self._now)
+            if CANCELLED not in self._states(requests):
+                return
+        self._withdraw(requests, entries)
+        raise WithdrawnError("an earlier try of this call was taken back")
 
     def _write(
         self, command: ErasureCommand, run_id: str, drafts: Sequence[Draft], entries: dict[str, AuditEntry]
@@ -302,16 +323,26 @@ class ErasureService(RequestReader):
             self._acceptance.accept(acceptances[0], now, batch=batch if command.named_batch else None)
 
     def _enqueue(
-        self, command: ErasureCommand, requests: Sequence[ErasureRequest], entries: dict[str, AuditEntry]
+        self,
+        command: ErasureCommand,
+        requests: Sequence[ErasureRequest],
+        entries: dict[str, AuditEntry],
+        *,
+        is_repeated: bool,
     ) -> None:
         try:
             self._queue.send(list(entries), 1, delay_seconds=command.delay_seconds)
         except UnavailableError as error:
+            if is_repeated:
+                raise  # the earlier try may have sent it, and said so
             # Nobody would pick the requests up, so they must not stay open. If the message was sent after all and only
             # the answer was lost, planning leaves out what is cancelled.
             self._withdraw(requests, entries)
-            if not self._states(requests) & {REQUESTED, CANCELLED}:
+            states = self._states(requests)
+            if not states & {REQUESTED, CANCELLED}:
                 return  # all have started: the message did arrive
+            if CANCELLED not in states:
+                raise  # another call has kept them: repeated, this one completes what there is
             raise WithdrawnError("the requests could not be queued") from error
 
     def _states(self, requests: Sequence[ErasureRequest]) -> set[str]:

@@ -5,28 +5,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from erasure.domain.audit import AuditEntry
-from erasure.domain.request import REQUESTED, STARTED, ErasureRequest
+from erasure.domain.request import CANCELLED, REQUESTED, STARTED, ErasureRequest
 from erasure.errors import TransitionError
 from erasure.ports import AuditLog, Clock, JobQueue, RequestStore
+from erasure.services.side_by_side import side_by_side
 
+_PARALLEL_ENTRIES = 8
 _RETRIED = "retried:"
 _PLANNED = "planned:"
 """Begin the ids of audit events: of a retry, the attempt follows; of a plan, the job's id, which ends in it."""
 
 
+def keep(request_ids: Sequence[str], *, audit: AuditLog, now: Clock) -> None:
+    """From now on, the call that made these requests cannot take them back: somebody else relies on them.
+
+    To take one back is to write the second entry of its trail; this writes it. Whoever keeps requests looks afterwards
+    whether that was in time: what is cancelled then was taken back before.
+    """
+    side_by_side(lambda request_id: audit.append(request_id, "kept", now(), {}), request_ids, _PARALLEL_ENTRIES)
+
+
 def send_untaken(
-    request_ids: Sequence[str], *, requests: RequestStore, queue: JobQueue, delay_seconds: int = 0
-) -> None:
-    """Queue those of the requests that no job has taken yet.
+    request_ids: Sequence[str],
+    *,
+    requests: RequestStore,
+    audit: AuditLog,
+    queue: JobQueue,
+    now: Clock,
+    delay_seconds: int = 0,
+) -> set[str]:
+    """Keep and queue those of the requests that no job has taken yet; returns those that are cancelled.
 
     The call that made them may have died before it did. A second message does no harm: jobs claim their requests.
     """
     found = requests.get_many(request_ids) if request_ids else {}
-    untaken = [
-        request.request_id for request in found.values() if request.state == REQUESTED and request.not_before is None
-    ]
+    untaken = [request_id for request_id, request in found.items() if _is_untaken(request)]
+    if untaken:
+        keep(untaken, audit=audit, now=now)
+        found = {**found, **requests.get_many(untaken)}
+        untaken = [request_id for request_id in untaken if _is_untaken(found[request_id])]
     if untaken:
         queue.send(untaken, 1, delay_seconds=delay_seconds)
+    return {request_id for request_id, request in found.items() if request.state == CANCELLED}
+
+
+def _is_untaken(request: ErasureRequest) -> bool:
+    return request.state == REQUESTED and request.not_before is None
 
 
 def send_again(
