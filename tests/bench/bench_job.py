@@ -8,27 +8,19 @@ loops over full batches. The heavy user's data is seeded before each measurement
 
 from __future__ import annotations
 
-import io
 import os
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
-from datetime import UTC, datetime
 from typing import Any
-from unittest import mock
 
-import moto
-from moto.core.botocore_stubber import BotocoreStubber
-
-from erasure.domain.data_map import parse_data_map
 from erasure.domain.subject import Subject
 from local.sample import HEAVY, TABLES, Item, Person, StoredObject, items, objects
 from local.seeding import seed
 from local.stack import LocalError, Stack, load_stack
 from tests.bench.counting import CallCounter
+from tests.bench.moto_stack import counted_stack
 from tests.e2e.calls import Caller, request_of, state_transitions
 from tests.functional.job_stack import JobStack
 
@@ -43,28 +35,6 @@ of versions and of unfinished uploads. Everything beyond is the service's own bo
 
 NOT_OF_THE_JOB = ("ReceiveMessage", "DeleteMessage", "ListExecutions", "DescribeExecution")
 """Made by what stands in for SQS and Step Functions here."""
-
-EIGHT_TARGETS: dict[str, Any] = {
-    "version": 1,
-    "targets": [
-        *(
-            {
-                "name": f"notes-{number}",
-                "category": "content",
-                "dynamodb": {"table": "app-notes", "key": {"pk": f"{number}#{{tenant_id}}#{{user_id}}"}},
-            }
-            for number in range(5)
-        ),
-        *(
-            {
-                "name": f"files-{number}",
-                "category": "content",
-                "s3": {"bucket": "app-files", "prefix": f"{number}/{{tenant_id}}/{{user_id}}/"},
-            }
-            for number in range(3)
-        ),
-    ],
-}
 
 
 def run() -> list[dict[str, Any]]:
@@ -93,7 +63,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows_on_moto() -> list[dict[str, Any]]:
-    with _job_stack() as (stack, counter):
+    with counted_stack() as (stack, counter):
         few, calls = _job(stack, counter, things=1)
         many, _ = _job(stack, counter, things=300)
     parts = ", ".join(f"{name} {count}" for name, count in sorted(calls.items()))
@@ -125,38 +95,6 @@ def _job(stack: JobStack, counter: CallCounter, things: int) -> tuple[int, Count
         raise RuntimeError("the job did not finish")
     # The workflow's own: EraseUnits and Close once, Again after each Verify, UnitDone for each of the two units.
     return len(states) + states.count("Verify") + 2 + 2, calls
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """moto is not made for threads: what it lists while another thread deletes makes it fail."""
-    answer, lock = BotocoreStubber.__call__, threading.RLock()
-
-    def locked(self: Any, *arguments: Any, **named: Any) -> Any:
-        with lock:
-            return answer(self, *arguments, **named)
-
-    with mock.patch.object(BotocoreStubber, "__call__", locked):
-        yield
-
-
-@contextmanager
-def _job_stack() -> Iterator[tuple[JobStack, CallCounter]]:
-    environment = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "POWERTOOLS_METRICS_NAMESPACE": "Bench",
-        "POWERTOOLS_SERVICE_NAME": "bench",
-        "POWERTOOLS_LOG_LEVEL": "ERROR",
-    }
-    # The functions' metrics go to standard output.
-    with mock.patch.dict(os.environ, environment), moto.mock_aws(), redirect_stdout(io.StringIO()), _one_at_a_time():
-        stack, counter = JobStack(), CallCounter()
-        stack.maps.put(parse_data_map(EIGHT_TARGETS), datetime.now(UTC))
-        for client in (stack.dynamodb, stack.sqs, stack.stepfunctions, stack.targets["s3"]._client):
-            counter.watch_client(client)
-        yield stack, counter
 
 
 # --- on the deployed stack -----------------------------------------------------------------------------------------
