@@ -86,7 +86,7 @@ def snapshot(stack: Stack) -> Snapshot:
 
 def neighbours_of(persons: Sequence[Person]) -> list[Person]:
     """Who could be mistaken for some of them: a longer id, and the same id in another tenant."""
-    some = persons[::100]
+    some = persons[:: len(persons) // 10]
     return [Person(p.tenant, f"{p.user}-") for p in some] + [Person(f"{p.tenant}-2", p.user) for p in some]
 
 
@@ -134,10 +134,10 @@ def test_thousand_people_by_one_native_call(stack: Stack) -> None:
     check_erased(stack, before, persons, request_ids)
 
 
-def test_thousand_people_by_one_bulk_delete(stack: Stack) -> None:
-    """HelloJohn's bulk call: who was deleted before is not found, who cannot be named safely is refused, who stands
+def test_many_people_by_one_bulk_delete(stack: Stack) -> None:
+    """HelloJohn's bulk call, the same way for a hundred: who was deleted before is not found, who cannot be named safely is refused, who stands
     there twice counts once; all others answer 404 at once and are erased by one execution."""
-    persons = [Person("bulk-hellojohn", f"usr_{number}") for number in range(1, 996)]
+    persons = [Person("bulk-hellojohn", f"usr_{number}") for number in range(1, 96)]
     deleted = [Person("bulk-hellojohn", "usr_deleted"), Person("bulk-hellojohn", "usr_deleted_too")]
     backend = Backend(stack, "bulk-hellojohn", "users:write,users:read")
     path = "/v1/users/bulk-delete"
@@ -149,8 +149,8 @@ def test_thousand_people_by_one_bulk_delete(stack: Stack) -> None:
     asked = [*user_ids, "team/ops", user_ids[0], user_ids[7]]
     results = backend.accept("POST", path, 202, {"user_ids": asked}).json()["results"]
     assert [result["user_id"] for result in results] == [*user_ids, "team/ops"]
-    assert [result["status"] for result in results] == ["accepted"] * 995 + ["not_found"] * 2 + ["refused"]
-    for user_id in (user_ids[0], user_ids[500], user_ids[994]):
+    assert [result["status"] for result in results] == ["accepted"] * 95 + ["not_found"] * 2 + ["refused"]
+    for user_id in (user_ids[0], user_ids[50], user_ids[94]):
         assert backend.call("GET", backend.user(user_id)).status_code == 404
     assert backend.call("GET", backend.user(neighbours_of(persons)[3].user)).status_code == 200
-    check_erased(stack, before, persons, [result["request_id"] for result in results[:995]])
+    check_erased(stack, before, persons, [result["request_id"] for result in results[:95]])
