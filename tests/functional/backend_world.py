@@ -88,9 +88,8 @@ class BackendWorld:
         self.registry = fakes.FakeSubjectRegistry()
         self.requests = fakes.FakeRequestStore(self.audit, self.registry)
         self.idempotency = fakes.FakeIdempotencyStore()
-        self.acceptance = fakes.FakeAcceptanceStore(
-            fakes.FakeDeleteIdStore(), self.requests, self.audit, self.idempotency
-        )
+        self.delete_ids = fakes.FakeDeleteIdStore()
+        self.acceptance = fakes.FakeAcceptanceStore(self.delete_ids, self.requests, self.audit, self.idempotency)
         self.tasks = fake_jobs.FakeTaskStore()
         self.queue, self.retry_queue = fake_jobs.FakeJobQueue(), fake_jobs.FakeJobQueue()
         self.maps = fakes.FakeDataMapStore(data_map or a_map())

@@ -1,4 +1,4 @@
-"""An application full of people, groups and organizations that are easily mistaken for each other, on moto.
+"""An application full of people, groups and organizations that are easily mistaken for each other.
 
 Where it keeps what is written down here once more, without the service's templates: what a test compares with must not
 be wrong in the same way. It keeps nothing for ids at places where the ids themselves do not tell people apart (an id
@@ -7,12 +7,15 @@ with a slash in a folder): the service refuses such ids, and no one could say wh
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from erasure.domain.subject import USER, Subject
+from erasure.domain.target_spec import KeyRule, TargetSpec
+from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
 from tests.functional.job_stack import JobStack
 
 ITEMS, LINKS, FILES = "app-items", "app-links", "app-pictures"
@@ -126,11 +129,11 @@ def _of_user(subject: Subject, organizations: Iterable[str]) -> Iterator[Thing]:
         yield Thing(subject, "files", (FILES, f"{tenant}/{user}/letter.txt"))
     for organization in organizations:
         if "#" not in organization:
-            place = (ITEMS, f"NOTES#{both}", f"{organization}#1")
-            yield Thing(subject, "workspace-notes", place, organization_id=organization)
+            note = (ITEMS, f"NOTES#{both}", f"{organization}#1")
+            yield Thing(subject, "workspace-notes", note, organization_id=organization)
         if "/" not in user + organization:
-            place = (FILES, f"work/{tenant}/{user}/{organization}/plan.txt")
-            yield Thing(subject, "workspace-files", place, organization_id=organization)
+            file = (FILES, f"work/{tenant}/{user}/{organization}/plan.txt")
+            yield Thing(subject, "workspace-files", file, organization_id=organization)
 
 
 def _of_group(subject: Subject) -> Iterator[Thing]:
@@ -140,7 +143,68 @@ def _of_group(subject: Subject) -> Iterator[Thing]:
         yield Thing(subject, "group-files", (FILES, f"{tenant}/groups/{group}/poster.txt"))
 
 
-class Application:
+class Application(Protocol):
+    def put(self, things: Iterable[Thing]) -> None: ...
+
+    def contents(self) -> dict[Place, str]:
+        """All that there is: items by their place, versions of objects by place and version."""
+
+
+class InMemory:
+    """The application in memory, and a target that does with it what DynamoDB and S3 would do."""
+
+    def __init__(self) -> None:
+        self._found: dict[Place, dict[str, Any]] = {}
+
+    def put(self, things: Iterable[Thing]) -> None:
+        for thing in things:
+            name, *key = thing.place
+            attributes = _key(name, key) if name in TABLES else {"key": {"S": key[0]}}
+            self._found[thing.place] = {**attributes, **copy.deepcopy(thing.attributes)}
+
+    def contents(self) -> dict[Place, str]:
+        return {place: text_of(item) for place, item in self._found.items()}
+
+    def erase(
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, on_erased: OnErased | None = None
+    ) -> list[SliceResult]:
+        return [self._erase(spec, values) for values in subjects]
+
+    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
+        return [VerifyResult(len(self._matched(spec, values)), complete=True) for values in subjects]
+
+    def _erase(self, spec: TargetSpec, values: Values) -> SliceResult:
+        matched = self._matched(spec, values)
+        for place in matched:
+            if spec.detach is None:
+                del self._found[place]
+            else:
+                del self._found[place]["mention"]
+                self._found[place]["mentioned"]["SS"].remove(values["user_id"])
+        return SliceResult(len(matched), done=True)
+
+    def _matched(self, spec: TargetSpec, values: Values) -> list[Place]:
+        if spec.s3 is not None:
+            name = spec.s3.bucket
+            rules = [KeyRule("key", spec.s3.key or spec.s3.prefix or "", prefix=spec.s3.key is None)]
+        else:
+            assert spec.dynamodb is not None
+            name = spec.dynamodb.table
+            rules = [rule for rule in (spec.dynamodb.partition, spec.dynamodb.sort) if rule is not None]
+        wanted = [(rule, rule.parsed().render(values)) for rule in rules]
+        return [
+            place
+            for place, item in self._found.items()
+            if place[0] == name and all(_is_matched(item, rule, text) for rule, text in wanted)
+        ]
+
+
+def _is_matched(item: dict[str, Any], rule: KeyRule, text: str) -> bool:
+    found = item.get(rule.attribute, {}).get("S")
+    return found is not None and (found.startswith(text) if rule.prefix else found == text)
+
+
+class OnMoto:
     """The tables and the bucket, on the same moto as ``stack``."""
 
     def __init__(self, stack: JobStack) -> None:
@@ -175,7 +239,6 @@ class Application:
             self._stack.s3.delete_objects(Bucket=FILES, Delete={"Objects": versions})
 
     def contents(self) -> dict[Place, str]:
-        """All that there is: items by their place, versions of objects by place and version."""
         found: dict[Place, str] = {}
         for table, keys in TABLES.items():
             for page in self._stack.dynamodb.get_paginator("scan").paginate(TableName=table):
@@ -227,3 +290,7 @@ def text_of(item: dict[str, Any]) -> str:
     if mentioned is not None:  # a set has no order
         item = {**item, "mentioned": {"SS": sorted(mentioned["SS"])}}
     return json.dumps(item, sort_keys=True)
+
+
+# The protocol's signatures are kept whole.
+# ruff: noqa: ARG002
