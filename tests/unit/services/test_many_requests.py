@@ -369,3 +369,15 @@ def test_what_is_detached_is_told_as_detached(world: World) -> None:
     world.run_many(JOB, [mentioned, nobody])
     assert outcomes(world, mentioned) == {"mentions": (DETACHED, 7)}
     assert outcomes(world, nobody) == {"mentions": (ALREADY_ABSENT, 0)}
+
+
+def test_what_was_detached_before_a_failure_is_told_as_detached(world: World) -> None:
+    """When the first attempt failed after it had taken the person out of some items, and the second finds nothing more,
+    these are detached: nothing has been erased."""
+    world.maps.maps = [PinnedMap(1, "d", ORGANIZATIONS.targets[1:])]
+    request = world.a_request()
+    world.target.script["mentions"] = [SliceResult(5, done=False, problem="access_denied", permanent=True)]
+    world.run(request)
+    assert outcomes(world, request) == {"mentions": (FAILED, 5)}
+    world.run(request, attempt=2)
+    assert outcomes(world, request) == {"mentions": (DETACHED, 5)}

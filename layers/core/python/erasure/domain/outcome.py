@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,8 +66,12 @@ def outcome_of_erasure(target: str, category: str, count: int, *, at_least: bool
     return TargetOutcome(target, category, outcome, count, at_least)
 
 
-def merge_outcomes(earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutcome]) -> tuple[TargetOutcome, ...]:
+def merge_outcomes(
+    earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutcome], detaching: Collection[str] = ()
+) -> tuple[TargetOutcome, ...]:
     """Outcomes of a request after another attempt: the latest attempt decides, what was erased before still counts.
+
+    ``detaching``: the latest attempt's targets that detach, by name.
 
     A target that only an earlier attempt knew keeps its outcome, a failure too, although the data map may have dropped
     it since: a request never becomes finished by forgetting.
@@ -78,7 +82,7 @@ def merge_outcomes(earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutc
         if before is not None and (before.count or before.at_least):
             outcome = replace(
                 outcome,
-                outcome=_what_was_done(before) if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
+                outcome=_what_was_done(before, detaching) if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
                 count=before.count + outcome.count,
                 at_least=before.at_least or outcome.at_least,
             )
@@ -86,8 +90,10 @@ def merge_outcomes(earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutc
     return tuple(merged.values())
 
 
-def _what_was_done(before: TargetOutcome) -> str:
-    return before.outcome if before.outcome in (ERASED, DETACHED) else ERASED
+def _what_was_done(before: TargetOutcome, detaching: Collection[str]) -> str:
+    if before.outcome in (ERASED, DETACHED):
+        return before.outcome
+    return DETACHED if before.target in detaching else ERASED  # it failed, after it had done a part
 
 
 def is_finished(outcomes: Iterable[TargetOutcome]) -> bool:

@@ -57,7 +57,9 @@ def close_job(
     own = parts_by_request(tasks.tasks(job_id))
 
     def close(request_id: str) -> tuple[bool, float] | None:
-        job = _Job(job_id, tuple(_outcome(task, part) for task, part in own.get(request_id, [])), partial)
+        parts = own.get(request_id, [])
+        detaching = frozenset(task.spec.name for task, _ in parts if task.spec.detach is not None)
+        job = _Job(job_id, tuple(_outcome(task, part) for task, part in parts), detaching, partial)
         closed = _close(request_id, job, requests, audit, now)
         if closed is None:
             return None
@@ -73,10 +75,12 @@ def close_job(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A job as one of its requests sees it. ``outcomes``: of the targets that it covered for this request."""
+    """A job as one of its requests sees it. ``outcomes``: of the targets that it covered for this request.
+    ``detaching``: names of those that detach."""
 
     job_id: str
     outcomes: tuple[TargetOutcome, ...]
+    detaching: frozenset[str]
     partial: bool
 
     @property
@@ -125,7 +129,7 @@ def _close(
 def _write(
     request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry], requests: RequestStore, now: datetime
 ) -> tuple[ErasureRequest, bool] | None:
-    outcomes = merge_outcomes(request.outcomes, job.outcomes)
+    outcomes = merge_outcomes(request.outcomes, job.outcomes, job.detaching)
     # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
     done = bool(job.outcomes) and is_finished(job.outcomes if job.partial else outcomes)
     details: dict[str, object] = {"job_id": job.job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}

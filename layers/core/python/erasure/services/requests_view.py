@@ -201,7 +201,9 @@ class RequestReader:
             return tuple(map(outcome_progress, done.values()))
         own = [] if is_told else self._own_parts(request)
         ended = [outcome for task, part in own if (outcome := _outcome(task, part)) is not None]
-        progress = {outcome.target: outcome_progress(outcome) for outcome in merge_outcomes(request.outcomes, ended)}
+        detaching = {task.spec.name for task, _ in own if task.spec.detach is not None}
+        merged = merge_outcomes(request.outcomes, ended, detaching)
+        progress = {outcome.target: outcome_progress(outcome) for outcome in merged}
         for task, part in own:
             if part.status not in (VERIFIED, FAILED):
                 progress[task.spec.name] = _working(task, part, done.get(task.spec.name))
