@@ -125,8 +125,13 @@ def _of_user(subject: Subject, organizations: Iterable[str]) -> Iterator[Thing]:
     yield Thing(subject, "avatar", (FILES, f"avatars/{tenant}/{user}"))
     if ":" not in user:
         yield Thing(subject, "rooms", (ITEMS, f"ROOMS#{tenant}", f"{user}:1"))
+        # What a user of the id "<user>:1" would have, if such an id could be told from this one.
+        yield Thing(subject, "rooms", (ITEMS, f"ROOMS#{tenant}", f"{user}:1:1"))
     if "/" not in user:
         yield Thing(subject, "files", (FILES, f"{tenant}/{user}/letter.txt"))
+        # A user "groups" or a tenant "work" with folders has them where the map has others' things.
+        if user != "groups" and tenant != "work":
+            yield Thing(subject, "files", (FILES, f"{tenant}/{user}/1/letter.txt"))
     for organization in organizations:
         if "#" not in organization:
             note = (ITEMS, f"NOTES#{both}", f"{organization}#1")
@@ -141,6 +146,7 @@ def _of_group(subject: Subject) -> Iterator[Thing]:
     yield Thing(subject, "group-items", (ITEMS, f"GROUP#{tenant}#{group}", "1"))
     if "/" not in group:
         yield Thing(subject, "group-files", (FILES, f"{tenant}/groups/{group}/poster.txt"))
+        yield Thing(subject, "group-files", (FILES, f"{tenant}/groups/{group}/1/poster.txt"))
 
 
 class Application(Protocol):

@@ -75,12 +75,17 @@ ODD = [
     *("0", "00", "01", "1e3", "null", "None", "true", "NaN", "-1", "me", "current", "undefined"),
     *("Ann", "ANN", "ß", "SS", "ı", "K", "é", "e\u0301", "ﬁ", "ａｎｎ", "𝐚", "😀", "\ufffd", "\U0010ffff"),
     *("", "\x00", "a\x00b", "\x7f", "\ud800", "a\udfff"),
-    *("x", "x" * 255, "x" * 256, "x" * 257, "é" * 256, "😀" * 256, "😀" * 257, "#" * 256, "*" * 256),
+    *("ann/1", "ann:1", "groups/1"),
 ]
+LONG = ["x", "x" * 255, "x" * 256, "x" * 257, "é" * 256, "é" * 257, "😀" * 256, "😀" * 257, "#" * 256, "*" * 257]
 # Moto's S3 fails for these two, which no XML may hold.
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\ufffe\uffff")
 IDS = st.one_of(
     st.sampled_from(ODD),
+    st.sampled_from(LONG),
+    st.sampled_from(["ann", "groups", "*"]).flatmap(
+        lambda name: st.sampled_from([f"{name}{mark}1" for mark in "#/:|"])
+    ),
     st.text("an#/:|{}*.%+ 0", min_size=1, max_size=6),
     st.text(CHARACTERS, min_size=1, max_size=8),
     st.text(CHARACTERS, min_size=254, max_size=257),
@@ -93,10 +98,15 @@ def look_alikes(name: str) -> list[str]:
         *(f"{name}0", name[:-1], name[:256], f"{name}#1", f"{name}/1", f"{name}:1", f" {name}", f"{name} "),
         *(name.strip(), name.swapcase(), name.casefold(), quote(name, "", errors="replace"), unquote(name)),
         *(unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC")),
-        *(name.replace("*", "ann"), name.replace("{user_id}", "ann"), name.rpartition("/")[2], name.partition("#")[0]),
+        *(name.replace("*", "ann"), name.replace("{user_id}", "ann"), name.rpartition("/")[2]),
+        *_halves(name),
         *(name.encode("utf-8", "replace").decode(), f"{name}\u200b", "groups", "PROFILE", "ann", "acme"),
     ]
     return [other for other in dict.fromkeys(others) if other != name and is_storable(other)]
+
+
+def _halves(name: str) -> list[str]:
+    return [name.partition(mark)[0] for mark in "#/:|"]
 
 
 def is_storable(name: str) -> bool:
@@ -118,7 +128,9 @@ class Case:
 def cases(draw: st.DrawFn, *, several: bool, limited: bool) -> Case:
     name = draw(IDS)
     alike = look_alikes(name)
-    neighbours = draw(st.lists(st.sampled_from(alike), min_size=2, max_size=3, unique=True))
+    # Whose id this one would become if it were cut, at its length or at a separator, is always there.
+    cut = [other for other in alike if name.startswith(other) and other in {name[:256], *_halves(name)}]
+    neighbours = [*cut, *draw(st.lists(st.sampled_from(alike), min_size=2, max_size=3, unique=True))]
     names = [name]
     if several:
         # Who is named besides is a look-alike too: within one call, nobody's data may count as another's.
