@@ -21,10 +21,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from erasure.adapters.attributes import to_item
+from erasure.adapters.key_store import _key_to_item
+from erasure.domain.api_key import SCOPES, ApiKey, new_key, secret_digest
+from erasure.domain.data_map import parse_data_map
+from local.stack import ROOT
 from tests.bench.cold_start.artefacts import PROBE, Artefacts, build_all, function_names
+from tests.bench.moto_stack import EIGHT_TARGETS
 from tests.client.token_issuer import AUDIENCE, make_token, public_jwk, rsa_key
 
 RATIO_GOAL = 0.20
@@ -32,7 +39,7 @@ WALL_RUNS = 7
 ISSUER = "https://issuer.example"
 
 # The services each function needs before it is of use; the first request of the workers goes to DynamoDB.
-_UNTIL = {"subject_api": ["dynamodb", "sqs"], "start_jobs": ["states"]}
+_UNTIL = {"subject_api": ["dynamodb", "sqs"], "backend_api": ["dynamodb", "sqs"], "start_jobs": ["states"]}
 
 _ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
@@ -45,6 +52,9 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     **{f"{name}_TABLE": name.title() for name in ("DELETE_IDS", "REQUESTS", "REGISTRY", "AUDIT")},
+    "BATCH_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/batch",
+    "BATCH_QUEUE_ARN": "arn:aws:sqs:us-east-1:123456789012:batch",
+    "VERIFY_TARGET_FUNCTION": "verify_target",
     "INTERACTIVE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/interactive",
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:erasure_job",
     "DIGEST_KEY_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key",
@@ -78,23 +88,25 @@ class Start:
 
 def run() -> list[dict[str, Any]]:
     artefacts = build_all()
-    naive, ours, with_token, bare = starts = [
+    naive, ours, with_token, backend, bare = starts = [
         Start("naive build", "naive_app", str(artefacts.naive), _confirmation("naive")),
         Start("API, token trusted", "app", artefacts.path_of("subject_api"), _confirmation("trusted")),
         Start("API, token checked", "app", artefacts.path_of("subject_api"), _confirmation("checked")),
+        Start("API of backends", "app", artefacts.path_of("backend_api"), _call_of_a_backend()),
         Start("bare boto3 client", "bare", str(artefacts.bare), {"event": None}),
     ]
     workers = [
         Start(name, "app", artefacts.path_of(name), {"until": _UNTIL.get(name, ["dynamodb"]), "event": _event(name)})
         for name in function_names()
-        if name != "subject_api"
+        if name not in ("subject_api", "backend_api")
     ]
     _measure([*starts, *workers])
     return [
         _row_of_goal_1(ours, naive, "all but the token check"),
         _row_of_goal_1(with_token, naive, "token check included"),
+        _row_of_goal_1(backend, naive, "API of backends"),
         _row_of_goal_2(artefacts),
-        *(_row_of_function(start, bare) for start in (with_token, *workers)),
+        *(_row_of_function(start, bare) for start in (with_token, backend, *workers)),
     ]
 
 
@@ -222,6 +234,20 @@ def _confirmation(kind: str) -> dict[str, Any]:
         "isBase64Encoded": False,
     }
     return {**scenario, "event": event}
+
+
+def _call_of_a_backend() -> dict[str, Any]:
+    """June's POST for a user. Its key and the data map are read, the call is counted."""
+    key = new_key("live")
+    stored = ApiKey(key.key_id, "live", secret_digest(key.secret), "acme", SCOPES, "", datetime.now(UTC))
+    event = json.loads((ROOT / "events" / "backend_api" / "user_deletion_request.json").read_text())
+    event["headers"]["Authorization"] = f"Basic {key.text}"
+    targets = json.dumps([json.loads(target.to_json()) for target in parse_data_map(EIGHT_TARGETS).targets])
+    items = {
+        f"KEY#{key.key_id}": _key_to_item(stored),
+        "DATA_MAP": to_item({"version": 1, "digest": "0" * 64, "targets": targets}),
+    }
+    return {"until": _UNTIL["backend_api"], "event": event, "items": items}
 
 
 def _event(function: str) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def measure(subjects: int, accept: Accept, *, real: bool) -> Window:
         key = stack.api_key()
         accept(stack, key, ["warm"])  # a worker reads the digest key and the data map once
         stack.work()
+        _expect(stack.ask(key, "GET", "/v1/erasure-requests?limit=1"), 200)  # its key is believed for some seconds
         return _counted(stack, counter, users, lambda: accept(stack, key, users))
 
 

@@ -5,7 +5,7 @@ and then goes to a stub instead of the network. As soon as all the services in `
 start is over: the clock is read and the process ends. Standard library only; prints the milliseconds.
 
 scenario: ``until`` (service names), ``event``, and for the subject API ``jwks`` (the issuer's document) or
-``principal`` (then no token is checked).
+``principal`` (then no token is checked); ``items``: what DynamoDB has, by ``pk``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Context:
         return 30_000
 
 
-def stub_network(until: set[str]) -> None:
+def stub_network(until: set[str], items: dict[str, Any]) -> None:
     from botocore.awsrequest import AWSResponse
     from botocore.httpsession import URLLib3Session
 
@@ -54,11 +54,21 @@ def stub_network(until: set[str]) -> None:
         if until <= set(SENT):
             raise ReadyError
         body = SECRET if service == "secretsmanager" else {}
+        if items and service == "dynamodb":
+            body = answer_of_table(json.loads(request.body), items)
         return AWSResponse(
             request.url, 200, {"content-type": "application/x-amz-json-1.0"}, Raw(json.dumps(body).encode())
         )
 
     URLLib3Session.send = send
+
+
+def answer_of_table(call: dict[str, Any], items: dict[str, Any]) -> dict[str, Any]:
+    """A count of one for updates; for reads, what there is."""
+    if "UpdateExpression" in call:
+        return {"Attributes": {"calls": {"N": "1"}}}
+    item = items.get(call["Key"]["pk"]["S"]) if "Key" in call else None
+    return {"Item": item} if item else {}
 
 
 def prepare(scenario: dict[str, Any]) -> None:
@@ -80,11 +90,11 @@ def main() -> None:
     module, scenario = sys.argv[1], json.loads(sys.argv[2])
     if module == "bare":
         boto3 = importlib.import_module("boto3")
-        stub_network({"dynamodb"})
+        stub_network({"dynamodb"}, {})
         handler = partial(call_bare, boto3)
     else:
         handler = importlib.import_module(module).handler
-        stub_network(set(scenario["until"]))
+        stub_network(set(scenario["until"]), scenario.get("items", {}))
         prepare(scenario)
     try:
         answer = handler(scenario["event"], Context())
