@@ -135,8 +135,9 @@ def test_thousand_people_by_one_native_call(stack: Stack) -> None:
 
 
 def test_many_people_by_one_bulk_delete(stack: Stack) -> None:
-    """HelloJohn's bulk call, the same way for a hundred: who was deleted before is not found, who cannot be named safely is refused, who stands
-    there twice counts once; all others answer 404 at once and are erased by one execution."""
+    """HelloJohn's bulk call, the same way for a hundred: who was deleted before is not found, who cannot be named
+    safely is refused, who stands there twice counts once; all others answer 404 at once and are erased by one
+    execution."""
     persons = [Person("bulk-hellojohn", f"usr_{number}") for number in range(1, 96)]
     deleted = [Person("bulk-hellojohn", "usr_deleted"), Person("bulk-hellojohn", "usr_deleted_too")]
     backend = Backend(stack, "bulk-hellojohn", "users:write,users:read")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, neighbours, scope_of
+from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, namesake, neighbours, scope_of
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.scope import for_all_organizations, in_scope, value_sets
 from erasure.domain.subject import Subject
@@ -341,3 +341,20 @@ def test_both_forms_are_compared() -> None:
     pictures = s3(key="{tenant_id}/{user_id}", name="pictures")
     with pytest.raises(TargetError, match="ambiguous_identifier"):
         check_alone(pictures, [SPACES, pictures], values("t", "ann/me.png"))
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"),
+    [
+        ("{tenant_id}/groups/{group_id}/", "{tenant_id}/{user_id}/", ("user_id", "groups")),
+        ("work/{tenant_id}/{user_id}/", "{tenant_id}/{user_id}/", ("tenant_id", "work")),
+        ("work/{tenant_id}/{user_id}/", "home/{tenant_id}/{user_id}/", None),
+        ("{tenant_id}/{user_id}/", "{tenant_id}/{user_id}/", None),
+    ],
+)
+def test_a_namesake_of_a_folder_is_found(inner: str, outer: str, expected: tuple[str, str] | None) -> None:
+    """Whoever is called like a word of a target's path would keep data around what that target matches."""
+    kind = "group" if "group_id" in inner else "user"
+    spec = TargetSpec("inner", "content", s3=S3Rule("files", inner), subjects=(kind,))
+    other = TargetSpec("outer", "content", s3=S3Rule("files", outer))
+    assert namesake(spec, {"tenant_id": "t", f"{kind}_id": "s"}, other) == expected

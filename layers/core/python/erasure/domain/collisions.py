@@ -111,6 +111,24 @@ def conflict(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> 
     return None
 
 
+def namesake(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> tuple[str, str] | None:
+    """A placeholder and an id with which ``other`` would keep its data around what ``spec`` matches, if somebody were
+    called so: a user ``groups`` keeps files around everybody's ``{tenant_id}/groups/{group_id}/``.
+
+    Erasing such a user is refused (:func:`conflict`). The other way round the keys are the same, and nothing in the
+    map tells whose they are.
+    """
+    if not _same_place(spec, other) or spec.name == other.name:
+        return None
+    text = scope_of(spec).template.render(values)
+    for theirs in scopes_of(other):
+        bound = None if theirs.exact else _bind(text, True, theirs.template, may_go_on=True)
+        for name, value in (bound or {}).items():
+            if value != values.get(name):
+                return name, value
+    return None
+
+
 def broken_finds(targets: Sequence[TargetSpec]) -> Iterator[tuple[int, int]]:
     """Positions of a target that detaches, and of another that finds items by an attribute that the first one changes.
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from erasure.domain.canonical import digest_of
-from erasure.domain.collisions import OF_OTHERS, PREFIX_SEPARATORS, broken_finds, conflict
+from erasure.domain.collisions import OF_OTHERS, PREFIX_SEPARATORS, broken_finds, conflict, namesake
 from erasure.domain.request import FAMILY_CATEGORIES
 from erasure.domain.scope import ORGANIZATION, for_all_organizations, names_organization
 from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule, S3Rule, TargetSpec
@@ -373,6 +373,15 @@ def _conflicts(target: TargetSpec, other: TargetSpec) -> set[str]:
 
 def _warnings(targets: tuple[TargetSpec, ...]) -> Iterator[tuple[str, str]]:
     for number, target in enumerate(targets):
+        values = {name: _ANYBODY[name] for name in ("tenant_id", f"{target.subjects[0]}_id")}
+        for other_number, other in enumerate(targets):
+            found = namesake(for_all_organizations(target), values, other)
+            if found is not None and found[1] not in _ANYBODY.values():
+                yield (
+                    f"targets[{number}]",
+                    f"lies within what targets[{other_number}] matches if a {{{found[0]}}} is called {found[1]}: keep "
+                    "the two apart unless nobody is",
+                )
         if not any("tenant_id" in template.names for template in target.templates()):
             yield (
                 f"targets[{number}]",
