@@ -233,7 +233,9 @@ def main() -> None:
     parser.add_argument("--token")
     options = parser.parse_args()
     if options.case:
-        shared = json.loads(Path(options.token).read_text()) if options.token else {"token": "", "jwk": {}}
+        shared: dict[str, Any] = (
+            json.loads(Path(options.token).read_text()) if options.token else {"token": "", "jwk": {}}
+        )
         take(CASES[options.case](shared["token"], shared["jwk"]), options.calls)
     else:
         for row in run(options.calls):

@@ -239,7 +239,7 @@ def _confirmation(kind: str) -> dict[str, Any]:
 def _call_of_a_backend() -> dict[str, Any]:
     """June's POST for a user. Its key and the data map are read, the call is counted."""
     key = new_key("live")
-    stored = ApiKey(key.key_id, "live", secret_digest(key.secret), "acme", SCOPES, "", datetime.now(UTC))
+    stored = ApiKey(key.key_id, "live", secret_digest(key.secret), "acme", frozenset(SCOPES), "", datetime.now(UTC))
     event = json.loads((ROOT / "events" / "backend_api" / "user_deletion_request.json").read_text())
     event["headers"]["Authorization"] = f"Basic {key.text}"
     targets = json.dumps([json.loads(target.to_json()) for target in parse_data_map(EIGHT_TARGETS).targets])
