@@ -138,7 +138,7 @@ def test_meter_counts_transactions_twice_and_moved_index_entries_twice() -> None
     """Of a table with one index, the units of a put, of a transaction that moves the item in the index, and of what is
     read of it."""
     with moto.mock_aws():
-        client = botocore.session.Session().create_client(
+        client: Any = botocore.session.Session().create_client(
             "dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
         )
         names = {"pk": "HASH", "state": "HASH"}
