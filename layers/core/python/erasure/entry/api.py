@@ -106,11 +106,7 @@ class _Resolver(APIGatewayRestResolver):
 
 
 class Api:
-    """Answers API Gateway's REST proxy events, one at a time: it holds the current one in itself.
-
-    API Gateway says which template it has matched (``resource``), so a resolver is asked that knows the routes of this
-    template only: trying all of them, one regular expression after the other, costs more than the rest of a call. An
-    event that names no template of ours gets one that knows every route.
+    """Answers API Gateway's REST proxy events, one at a time: the resolver holds the current one in itself.
 
     ``subjects``, ``backends``: who checks callers of routes with :data:`SUBJECT` and :data:`BACKEND`. ``default``: the
     family whose envelope says that there is no such path. ``routes``: all of them, for whoever describes the API.
@@ -133,26 +129,24 @@ class Api:
         self._paths_are_encoded = paths_are_encoded
         self._methods: dict[str, set[str]] = {}
         self.routes: list[Route] = []
-        self._handlers: dict[str, list[tuple[Route, Callable[..., Response[str]]]]] = {}
-        self._resolvers: dict[str, _Resolver] = {}
-        self._call: Call
-        self._path = ""
+        # debug=False, or POWERTOOLS_DEV would print whole events: tokens, ids and all.
+        self._resolver = _Resolver(debug=False)
+        self._resolver.not_found(self._no_route)
+        self._resolver.exception_handler(Exception)(self._failed)
         for family in families:
             for route in family.routes():
                 self.routes.append(route)
                 self._methods.setdefault(route.path, set()).add(route.method)
-                self._handlers.setdefault(route.path, []).append((route, self._bound(family, route)))
+                rule = route.path.replace("{", "<").replace("}", ">")
+                self._resolver.route(rule, route.method)(self._bound(family, route))
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        call = self._call = Call(event, context)
+        call = Call(event, context)
+        self._resolver.context["call"] = call
         path = _own_path(event)
         if not self._paths_are_encoded:
             path = quote(path, safe="/")
-        self._path = path
-        resolver = self._resolvers.get(event.get("resource") or "")
-        if resolver is None:
-            resolver = self._resolver_of(event.get("resource") or "")
-        reply = resolver.resolve({"httpMethod": event["httpMethod"], "path": path}, context)
+        reply = self._resolver.resolve({"httpMethod": event["httpMethod"], "path": path}, context)
         headers = reply["multiValueHeaders"]
         headers.setdefault("Content-Type", [JSON_TYPE])
         headers["Cache-Control"] = ["no-store"]
@@ -164,34 +158,20 @@ class Api:
             self._log(call, reply["statusCode"])
         return reply
 
-    def _resolver_of(self, resource: str) -> _Resolver:
-        """The one for this template, made when it is first needed; for what is none of ours, the one for everything."""
-        resource = resource if resource in self._handlers else ""
-        if resource not in self._resolvers:
-            # debug=False, or POWERTOOLS_DEV would print whole events: tokens, ids and all.
-            resolver = _Resolver(debug=False)
-            resolver.not_found(self._no_route)
-            resolver.exception_handler(Exception)(self._failed)
-            for path in [resource] if resource else self._handlers:
-                for route, handler in self._handlers[path]:
-                    resolver.route(path.replace("{", "<").replace("}", ">"), route.method)(handler)
-            self._resolvers[resource] = resolver
-        return self._resolvers[resource]
-
     def _bound(self, family: Family, route: Route) -> Callable[..., Response[str]]:
         """The handler as the resolver calls it: the caller checked as the route says, then the call handed over."""
-        handler, path, scope = route.handler, route.path, route.scope
+        context, handler, path, scope = self._resolver.context, route.handler, route.path, route.scope
         ends_in_id = path.endswith("}")
 
         def as_subject(**values: str) -> Response[str]:
-            call = self._call
+            call: Call = context["call"]
             call.route, call.family = path, family
             call.principal = verify(call.header("Authorization"))
             # Not decoded: subjects' paths name requests only, whose ids need no escape. Any other spelling is none.
             return handler(call, **values)
 
         def as_backend(**values: str) -> Response[str]:
-            call = self._call
+            call: Call = context["call"]
             call.route, call.family = path, family
             call.caller = authenticate(call, scope)
             if ends_in_id and call.ends_in_slash():
@@ -199,7 +179,7 @@ class Api:
             return handler(call, **_all_decoded(values)) if values else handler(call)
 
         def openly(**values: str) -> Response[str]:
-            call = self._call
+            call: Call = context["call"]
             call.route, call.family = path, family
             return handler(call, **_all_decoded(values)) if values else handler(call)
 
@@ -214,15 +194,15 @@ class Api:
         raise ValueError(f"nobody checks the callers of {route.method} {path}")
 
     def _failed(self, error: Exception) -> Response[str]:
-        call = self._call
+        call: Call = self._resolver.context["call"]
         call.reason = _reason_of(error)
         if not isinstance(error, ErasureError):
             self._log_bug(call, error)
         return (call.family or self._default).refuse(call, error, refusal_of(error))
 
     def _no_route(self, error: Exception) -> Response[str]:
-        call = self._call
-        methods = self._methods.get(self._path.rstrip("/"))
+        call: Call = self._resolver.context["call"]
+        methods = self._methods.get(self._resolver.context["_path"].rstrip("/"))
         if methods is None:
             call.reason = "no_route"
             refusal = Refusal(404, "resource_not_found", "There is no such path.", {})
