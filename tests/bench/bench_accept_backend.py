@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from tests.bench.bench_accept import MOST_INSTRUCTIONS, MOST_OF_PUT_ITEM, ROOT, row, run_of, take
 
 CALLS = 20
+SPEED_CALLS, SPEED_ROUNDS = 300, 5
 EVENTS = ROOT / "events" / "backend_api"
 SECRET = "s" * 43
 KEY_ID = "k" * 16
@@ -58,6 +60,29 @@ def run(calls: int = CALLS) -> list[dict[str, Any]]:
             }
             for case in ("june", "native")
         ),
+        *_speed(),
+    ]
+
+
+def _speed() -> list[dict[str, Any]]:
+    """Requests a second of June's POST in this process, beside those of a resolver that validates and does nothing
+    else. In turns, the best of each: the ratio is what counts, the machine may be busy."""
+    calls = {case: CASES[case]() for case in ("june", "june_all", "validated")}
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(SPEED_ROUNDS):
+        for case, call in calls.items():
+            began = time.perf_counter()
+            for _ in range(SPEED_CALLS):
+                call()
+            best[case] = min(best[case], time.perf_counter() - began)
+    per_second = {case: SPEED_CALLS / seconds for case, seconds in best.items()}
+    return [
+        {
+            **row(f"requests a second of June's POST, {what}, against validation alone", ours, per_second["validated"]),
+            "goal": "-",
+            "verdict": "info",
+        }
+        for what, ours in (("the API", per_second["june"]), ("all but AWS calls", per_second["june_all"]))
     ]
 
 
