@@ -52,14 +52,11 @@ def run(calls: int = CALLS) -> list[dict[str, Any]]:
         *rows,
         row("June's POST, the API, against 7 % of one PutItem", june, MOST_OF_PUT_ITEM * put_item),
         row("June's POST, the API, against Powertools' resolver that validates, alone", june, validated),
-        *(
-            {
-                **row(f"instructions of {NAMES[case]}, all but AWS calls", cost[f"{case}_all"] - parsing, put_item),
-                "goal": "-",
-                "verdict": "info",
-            }
-            for case in ("june", "native")
-        ),
+        {
+            **row(f"instructions of {NAMES['june']}, all but AWS calls", cost["june_all"] - parsing, put_item),
+            "goal": "-",
+            "verdict": "info",
+        },
         *_speed(),
     ]
 
@@ -279,7 +276,6 @@ CASES: dict[str, Callable[[], Callable[[], object]]] = {
     "delete": _event_case("delete_user"),
     "show": _event_case("delete_user", ('"DELETE"', '"GET"')),
     "june_all": _all_case("user_deletion_request"),
-    "native_all": _all_case("create_erasure_requests", _ONE_SUBJECT),
     "validated": _validated_case,
     "parse": _parse_case,
 }
