@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from erasure.domain.plan import PENDING, Part, Task
-from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import SliceLostError, UnavailableError
 from erasure.ports import PinnedJob, PinnedMap
@@ -131,19 +130,6 @@ class FakeFunctions:
         if function not in self.answers:
             raise UnavailableError("the function did not answer")
         return self.answers[function](event)
-
-
-class FakeAccountReader:
-    """Knows the subjects in ``there``. ``down``: cannot tell."""
-
-    def __init__(self, *there: Subject) -> None:
-        self.there = set(there)
-        self.down = False
-
-    def exists(self, subject: Subject, specs: Sequence[TargetSpec]) -> bool:
-        if self.down:
-            raise UnavailableError("the targets could not be read")
-        return bool(specs) and subject in self.there
 
 
 # The ports' signatures are kept whole, although a fake does not need all of it.
