@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from erasure.domain.api_key import ApiKey
 from erasure.domain.audit import AuditEntry
-from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import Families, Part, Task
+from erasure.domain.outcome import NOTHING_KEPT, Kept, TargetOutcome
+from erasure.domain.plan import Families, Part, Shard, Task
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
 from erasure.domain.subject import Subject
-from erasure.domain.target_spec import TargetSpec
+from erasure.domain.target_spec import IdentifierRule, TargetSpec
 
 Clock = Callable[[], datetime]
 """Returns the present moment, aware, in UTC."""
@@ -43,6 +43,12 @@ class PinnedMap:
     digest: str
     targets: tuple[TargetSpec, ...]
     families: Families = field(default_factory=lambda: FAMILY_CATEGORIES)
+    identifiers: tuple[IdentifierRule, ...] = ()
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Identifiers of which it is no fault to have none."""
+        return frozenset(rule.name for rule in self.identifiers if rule.optional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,22 @@ class Suppression:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What erasing one target would find. ``count``: what would be erased, redacted or detached; ``None``: not counted
+    (a table would have to be scanned), or unknown (``problem`` says why). ``more``: there are more than ``count``.
+    ``kept``: what would stay, retained or blocked. ``problem``: the fixed code with which the target would fail."""
+
+    target: str
+    category: str
+    action: str
+    count: int | None
+    more: bool = False
+    kept: Kept = NOTHING_KEPT
+    basis: str | None = None
+    problem: str | None = None
+
+
 class DeleteIdStore(Protocol):
     def put(self, delete_id_digest: str, subject_digest: str, expires_at: datetime) -> datetime:
         """Remember a delete id; returns until when it is valid (an equal one put earlier keeps its time)."""
@@ -179,6 +201,14 @@ class RequestStore(Protocol):
         job of the same or a later attempt has it.
         """
 
+    def note_identifiers(self, request: ErasureRequest, job_id: str, identifiers: Mapping[str, Sequence[str]]) -> bool:
+        """Write down the subject's further ids, all that are known by now, before anything of it is erased: they go
+        with the first items. False if the request is not the job's (any more)."""
+
+    def wait_for_scan(self, request: ErasureRequest, job_id: str, scan_at: datetime) -> bool:
+        """Note when the tables without an index are scanned for the request, and put it on the list of those that wait.
+        The time that it has already stays. False if the request is not the job's (any more)."""
+
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         """``requested`` to ``cancelled``, with its audit entry, both or neither; false in any other state."""
 
@@ -192,11 +222,13 @@ class RequestStore(Protocol):
         *,
         finished: bool,
         attention: bool,
+        scanned: bool = False,
     ) -> bool:
         """Write a job's outcomes and the audit entry, both or neither, once for each job.
 
-        ``finished``: ``started`` to ``finished``; otherwise the request stays ``started``, with or without
-        ``attention``. False if this job has done so before or the request is no longer ``started``.
+        ``scanned``: nothing has to be scanned for it any more. ``finished``: ``started`` to ``finished``; otherwise
+        the request stays ``started``, with or without ``attention``. False if this job has done so before or the
+        request is no longer ``started``.
         """
 
     def rows(
@@ -213,7 +245,7 @@ class RequestStore(Protocol):
     def batch(self, batch_id: str) -> Batch | None: ...
 
     def due(self, now: datetime, limit: int) -> list[str]:
-        """Requests whose ``not_before`` has come and that nobody has released yet, oldest first."""
+        """Requests whose ``not_before`` or ``scan_at`` has come and that nobody has released yet, oldest first."""
 
     def release(self, request: ErasureRequest, now: datetime) -> bool:
         """Take a due request off the list of those that wait, and write its tombstone if it leaves one. False if
@@ -240,10 +272,11 @@ class TaskStore(Protocol):
     def note_progress(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
         """Write counts down while the slice goes on. ``task``: what ``begin_slice`` returned. ``SliceLostError``."""
 
-    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
-        """Write what the slice made of the parts and take the mark away. ``SliceLostError``."""
+    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part], cursor: int = 0) -> None:
+        """Write what the slice made of the parts, and the ``cursor`` of a scan, and take the mark away.
+        ``SliceLostError``."""
 
-    def set_verified(self, task: Task, parts: Sequence[Part]) -> None:
+    def set_verified(self, task: Task, parts: Sequence[Part], cursor: int = 0) -> None:
         """What verification found, written only if the task is as it was read and not being worked on.
         ``SliceLostError``."""
 
@@ -335,3 +368,20 @@ class Functions(Protocol):
 class AccountReader(Protocol):
     def exists(self, subject: Subject, specs: Sequence[TargetSpec]) -> bool:
         """Whether any of the targets holds something of the subject now. Raises ``UnavailableError``."""
+
+
+class DataReader(Protocol):
+    """What is known of the application's data without changing it: the verifier, which may read it, is asked."""
+
+    def identify(
+        self, subjects: Sequence[Subject], rules: Sequence[IdentifierRule]
+    ) -> list[dict[str, tuple[str, ...]]]:
+        """For each subject, the values of each identifier that has any, by name. Raises ``UnavailableError`` if one
+        of the sources could not be read to its end."""
+
+    def preview(self, subject: Subject, organization_ids: Sequence[str], data_map: PinnedMap) -> list[Preview]:
+        """What erasing would find in each of the map's targets, which are those to look at. Raises
+        ``UnavailableError`` if there is no answer at all; what could not be read of a target stands in its preview."""
+
+    def shards(self, specs: Sequence[TargetSpec]) -> dict[str, tuple[Shard, ...]]:
+        """The shards in which each of these targets is scanned, by name. Raises ``UnavailableError``."""

@@ -186,7 +186,7 @@ class DynamoDBAcceptanceStore:
             "entry": self._put_new(self._audit_table, entry_to_item(acceptance.entry)),
         }
         if request.not_before is not None:
-            waiting = {"TableName": self._requests_table, "Item": waiting_key(request)}
+            waiting = {"TableName": self._requests_table, "Item": waiting_key(request.request_id, request.not_before)}
             actions["waiting"] = {"Put": waiting}
         elif request.leaves_tombstone:
             tombstone = tombstone_update(self._registry_table, request, now)

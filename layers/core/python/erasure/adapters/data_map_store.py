@@ -8,7 +8,7 @@ a job that has pinned one finds it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from erasure.adapters.attributes import from_item, to_item
 from erasure.adapters.aws import error_code
 from erasure.domain.plan import Families
 from erasure.domain.request import FAMILY_CATEGORIES
-from erasure.domain.target_spec import TargetSpec
+from erasure.domain.target_spec import IdentifierRule, TargetSpec
 from erasure.domain.times import format_time
 from erasure.errors import ConflictError, InvalidInputError
 from erasure.ports import PinnedMap
@@ -68,6 +68,7 @@ class DynamoDBDataMapStore:
             "digest": data_map.digest,
             "targets": targets,
             "families": json.dumps(families),
+            "identifiers": json.dumps([_kept_identifier(rule) for rule in data_map.identifiers]),
             "created_at": format_time(now),
         }
         try:
@@ -106,7 +107,21 @@ class DynamoDBDataMapStore:
             return None
         values = from_item(item)
         targets = tuple(TargetSpec.from_dict(target) for target in json.loads(values["targets"]))
-        return PinnedMap(values["version"], values["digest"], targets, _families(values.get("families")))
+        identifiers = _identifiers(values.get("identifiers"), targets)
+        return PinnedMap(values["version"], values["digest"], targets, _families(values.get("families")), identifiers)
+
+
+def _kept_identifier(rule: IdentifierRule) -> dict[str, Any]:
+    """A rule with the name of the target that it reads, which is kept with the targets."""
+    return {"name": rule.name, "from": rule.source.name, "attribute": rule.attribute, "optional": rule.optional}
+
+
+def _identifiers(text: str | None, targets: Sequence[TargetSpec]) -> tuple[IdentifierRule, ...]:
+    by_name = {target.name: target for target in targets}
+    return tuple(
+        IdentifierRule(rule["name"], by_name[rule["from"]], rule["attribute"], rule["optional"])
+        for rule in (json.loads(text) if text else ())
+    )
 
 
 def _families(text: str | None) -> Families:

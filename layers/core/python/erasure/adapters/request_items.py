@@ -1,8 +1,10 @@
 """What stands in the Requests table for requests and batches, as items and back.
 
-Request: pk ``REQUEST#<id>``, sk ``META``. It holds the subject's id in the attribute ``subject_id`` and nowhere else.
+Request: pk ``REQUEST#<id>``, sk ``META``. It holds the subject's id in the attribute ``subject_id``, its further ids in
+``identifiers``, and nothing else does.
 Index attributes: ``tenant_state`` (``<state>#<tenant>``), ``subject_digest``, and ``open_shard`` while it is open.
-Waiting: pk ``WAITING#<shard>``, sk ``<not_before>#<request id>``, until the request is released or cancelled.
+Waiting: pk ``WAITING#<shard>``, sk ``<time>#<request id>``, until the request is released or cancelled. The time is its
+``not_before`` or, once it has been started, its ``scan_at``.
 Batch: pk ``BATCH#<id>``, sk ``META``.
 """
 
@@ -104,6 +106,8 @@ def item_to_request(item: Item) -> ErasureRequest:
         attempt=values.get("attempt", 0),
         closed_at=_time(values, "closed_at"),
         closed_jobs=values.get("closed_jobs", frozenset()),
+        identifiers={name: tuple(known) for name, known in values.get("identifiers", {}).items()},
+        scan_at=_time(values, "scan_at"),
     )
 
 
@@ -115,12 +119,11 @@ def waiting_partitions() -> list[str]:
     return [f"WAITING#{shard}" for shard in range(SHARDS)]
 
 
-def waiting_key(request: ErasureRequest) -> Item:
-    """Where a request with a ``not_before`` is listed until its time has come."""
-    assert request.not_before is not None  # noqa: S101 - the callers ask
+def waiting_key(request_id: str, until: datetime) -> Item:
+    """Where a request is listed until its time has come."""
     return {
-        "pk": {"S": f"WAITING#{_shard(request.request_id)}"},
-        "sk": {"S": f"{format_time(request.not_before)}#{request.request_id}"},
+        "pk": {"S": f"WAITING#{_shard(request_id)}"},
+        "sk": {"S": f"{format_time(until)}#{request_id}"},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -98,11 +98,42 @@ class DynamoDBRequestStore:
             return current is not None and current.state == STARTED and current.job_id == job_id
         return True
 
+    def note_identifiers(self, request: ErasureRequest, job_id: str, identifiers: Mapping[str, Sequence[str]]) -> bool:
+        known = {name: list(values) for name, values in identifiers.items()}
+        return self._note(request, job_id, "SET identifiers = :known", {":known": known})
+
+    def wait_for_scan(self, request: ErasureRequest, job_id: str, scan_at: datetime) -> bool:
+        # On the list first: a request that is listed in vain is taken off again, one that is not listed waits for ever.
+        self._client().put_item(TableName=self._table, Item=waiting_key(request.request_id, scan_at))
+        expression = "SET scan_at = if_not_exists(scan_at, :scan_at)"
+        return self._note(request, job_id, expression, {":scan_at": format_time(scan_at)})
+
+    def _note(self, request: ErasureRequest, job_id: str, expression: str, values: dict[str, Any]) -> bool:
+        """The update, if the request is started and the job's."""
+        try:
+            self._client().update_item(
+                TableName=self._table,
+                Key=request_key(request.request_id),
+                UpdateExpression=expression,
+                ConditionExpression="#state = :started AND job_id = :job",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    name: to_attribute(value) for name, value in {**values, ":started": STARTED, ":job": job_id}.items()
+                },
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         update = self._update(request, CANCELLED)
         also = []
         if request.not_before is not None:
-            also.append({"Delete": {"TableName": self._table, "Key": waiting_key(request)}})
+            also.append(
+                {"Delete": {"TableName": self._table, "Key": waiting_key(request.request_id, request.not_before)}}
+            )
         if request.leaves_tombstone:
             also.append({"Delete": self._own_tombstone(request)})
         for attempt in range(_CANCEL_TRIES):
@@ -135,6 +166,7 @@ class DynamoDBRequestStore:
         *,
         finished: bool,
         attention: bool,
+        scanned: bool = False,
     ) -> bool:
         extra = "outcomes = :outcomes, attention = :attention, closed_at = :now"
         update = self._update(
@@ -151,6 +183,9 @@ class DynamoDBRequestStore:
         )
         update["ConditionExpression"] += f" AND {_NOT_CLOSED_BY_THIS_JOB}"
         # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
+        if scanned and request.scan_at is not None:
+            removes = " REMOVE" in update["UpdateExpression"]
+            update["UpdateExpression"] += ", scan_at" if removes else " REMOVE scan_at"
         update["UpdateExpression"] += " ADD closed_jobs :jobs"
         update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
         return self._write_with_entry(update, entry) is None
@@ -217,11 +252,13 @@ class DynamoDBRequestStore:
         return items
 
     def release(self, request: ErasureRequest, now: datetime) -> bool:
-        if request.not_before is None:
+        scan_is_due = request.scan_at is not None and request.scan_at <= now
+        waits_until = request.scan_at if scan_is_due else request.not_before
+        if waits_until is None:
             return False
         off_the_list = {
             "TableName": self._table,
-            "Key": waiting_key(request),
+            "Key": waiting_key(request.request_id, waits_until),
             "ConditionExpression": _IS_LISTED,
         }
         states = {f":state{number}": {"S": state} for number, state in enumerate(_MAY_BE_RELEASED)}
@@ -233,7 +270,7 @@ class DynamoDBRequestStore:
             "ExpressionAttributeValues": states,
         }
         items = [{"Delete": off_the_list}, {"ConditionCheck": is_not_called_off}]
-        if request.leaves_tombstone:
+        if request.leaves_tombstone and request.state == REQUESTED:
             items.append({"Update": tombstone_update(self._registry_table, request, now)})
         for attempt in range(_RELEASE_TRIES):
             codes = self._transact(items)

@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 
 from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
 from erasure.adapters.aws import error_code
-from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Part, Task
+from erasure.domain.outcome import NOTHING_KEPT, Kept
+from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Part, Shard, Task
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import SliceLostError, UnavailableError
 from erasure.ports import PinnedJob, PinnedMap
@@ -26,7 +27,7 @@ _BATCH = 25
 _WRITE_TRIES = 8
 _LETTERS = {PENDING: "p", ERASED_UNVERIFIED: "e", VERIFIED: "v", FAILED: "f"}
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
-_DEFAULTS: list[Any] = ["p", 0, 0, 0, 0, None]
+_DEFAULTS: list[Any] = ["p", 0, 0, 0, 0, None, 0, None, 0]
 
 _WORKED_ON_BY_US = "running = :slice"
 _NOT_WORKED_ON = "attribute_not_exists(running)"
@@ -43,11 +44,12 @@ def task_key(task: Task) -> Item:
 
 
 def parts_to_text(parts: Iterable[Part]) -> str:
-    """JSON: for each part ``[request id, status p|e|v|f, erased, at least 0|1, rounds, stalls, reason]``, without what
-    stands at its end and is as in a new part."""
+    """JSON: for each part ``[request id, status p|e|v|f, erased, at least 0|1, rounds, stalls, reason, kept, until,
+    kept more 0|1]``, without what stands at its end and is as in a new part."""
     rows = []
     for part in parts:
         row = [_LETTERS[part.status], part.erased, int(part.at_least), part.rounds, part.stalls, part.reason]
+        row += [part.kept.count, part.kept.until, int(part.kept.more)]
         while row and row[-1] == _DEFAULTS[len(row) - 1]:
             row.pop()
         rows.append([part.request_id, *row])
@@ -58,23 +60,24 @@ def text_to_parts(text: str) -> tuple[Part, ...]:
     parts = []
     rows: list[list[Any]] = json.loads(text)
     for request_id, *row in rows:
-        letter, erased, at_least, rounds, stalls, reason = [*row, *_DEFAULTS[len(row) :]]
-        parts.append(Part(request_id, _STATUSES[letter], erased, bool(at_least), rounds, stalls, reason))
+        letter, erased, at_least, rounds, stalls, reason, kept, until, more = [*row, *_DEFAULTS[len(row) :]]
+        all_kept = Kept(kept, until, bool(more)) if kept else NOTHING_KEPT
+        parts.append(Part(request_id, _STATUSES[letter], erased, bool(at_least), rounds, stalls, reason, all_kept))
     return tuple(parts)
 
 
 def task_to_item(task: Task) -> Item:
-    return {
-        **task_key(task),
-        **to_item(
-            {
-                "target": task.spec.name,
-                "spec": task.spec.to_json(),
-                "parts": parts_to_text(task.parts),
-                "revision": task.revision,
-            }
-        ),
+    values: dict[str, Any] = {
+        "target": task.spec.name,
+        "spec": task.spec.to_json(),
+        "parts": parts_to_text(task.parts),
+        "revision": task.revision,
     }
+    if task.level:
+        values["level"] = task.level
+    if task.shard is not None:
+        values["shard"] = [task.shard.total, task.shard.first, task.shard.end]
+    return {**task_key(task), **to_item(values)}
 
 
 def item_to_task(item: Item) -> Task:
@@ -88,7 +91,17 @@ def item_to_task(item: Item) -> Task:
         parts=text_to_parts(values["parts"]),
         running=values.get("running"),
         revision=values["revision"],
+        level=values.get("level", 0),
+        shard=Shard(*values["shard"]) if "shard" in values else None,
+        cursor=values.get("cursor", 0),
     )
+
+
+def _moved(task: Task, cursor: int, values: dict[str, Any]) -> str:
+    if cursor == task.cursor:
+        return ""
+    values[":cursor"] = cursor
+    return ", #cursor = :cursor"
 
 
 class DynamoDBTaskStore:
@@ -180,21 +193,15 @@ class DynamoDBTaskStore:
             {":slice": slice_id, ":parts": parts_to_text(parts), ":one": 1},
         )
 
-    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
-        self._update(
-            task,
-            "SET parts = :parts, revision = revision + :one REMOVE running",
-            _WORKED_ON_BY_US,
-            {":slice": slice_id, ":parts": parts_to_text(parts), ":one": 1},
-        )
+    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part], cursor: int = 0) -> None:
+        values = {":slice": slice_id, ":parts": parts_to_text(parts), ":one": 1}
+        expression = f"SET parts = :parts, revision = revision + :one{_moved(task, cursor, values)} REMOVE running"
+        self._update(task, expression, _WORKED_ON_BY_US, values)
 
-    def set_verified(self, task: Task, parts: Sequence[Part]) -> None:
-        self._update(
-            task,
-            "SET parts = :parts, revision = :next",
-            f"{_AS_IT_WAS_READ} AND {_NOT_WORKED_ON}",
-            {":parts": parts_to_text(parts), ":revision": task.revision, ":next": task.revision + 1},
-        )
+    def set_verified(self, task: Task, parts: Sequence[Part], cursor: int = 0) -> None:
+        values = {":parts": parts_to_text(parts), ":revision": task.revision, ":next": task.revision + 1}
+        expression = f"SET parts = :parts, revision = :next{_moved(task, cursor, values)}"
+        self._update(task, expression, f"{_AS_IT_WAS_READ} AND {_NOT_WORKED_ON}", values)
 
     def _update(self, task: Task, expression: str, condition: str, values: dict[str, Any]) -> None:
         """The update under a condition. Raises :class:`SliceLostError`."""
@@ -205,6 +212,7 @@ class DynamoDBTaskStore:
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeValues={name: to_attribute(value) for name, value in values.items()},
+                **({"ExpressionAttributeNames": {"#cursor": "cursor"}} if ":cursor" in values else {}),
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":

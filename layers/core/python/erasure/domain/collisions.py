@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from erasure.domain.scope import ORGANIZATION, for_all_organizations
 from erasure.domain.target_spec import KeyRule, TargetSpec
-from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template, parse_template
+from erasure.domain.templates import Template, names_subject, parse_template
 from erasure.errors import TargetError
 
 PREFIX_SEPARATORS = "/#:|"
@@ -148,7 +148,7 @@ def broken_finds(targets: Sequence[TargetSpec]) -> Iterator[tuple[int, int]]:
 def _changed_attributes(spec: TargetSpec) -> frozenset[str]:
     if spec.detach is None:
         return frozenset()
-    named = {rule.attribute for rule in _key_rules(spec) if not SUBJECT_PLACEHOLDERS.isdisjoint(rule.parsed().names)}
+    named = {rule.attribute for rule in _key_rules(spec) if names_subject(rule.parsed().names)}
     return frozenset({spec.detach.attribute, *named})
 
 

@@ -26,7 +26,7 @@ from erasure.domain.canonical import digest_of
 from erasure.domain.collisions import OF_OTHERS, PREFIX_SEPARATORS, broken_finds, conflict, namesake
 from erasure.domain.request import FAMILY_CATEGORIES
 from erasure.domain.scope import ORGANIZATION, for_all_organizations, names_organization
-from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule, S3Rule, TargetSpec
+from erasure.domain.target_spec import DetachRule, DynamoDBRule, IdentifierRule, KeyRule, S3Rule, TargetSpec
 from erasure.domain.templates import Template, parse_template
 from erasure.errors import DataMapError, InvalidInputError
 
@@ -128,6 +128,7 @@ class DataMap:
     digest: str
     warnings: tuple[tuple[str, str], ...] = ()
     families: Mapping[str, frozenset[str] | None] = field(default_factory=lambda: FAMILY_CATEGORIES)
+    identifiers: tuple[IdentifierRule, ...] = ()
 
 
 def parse_data_map(document: object) -> DataMap:

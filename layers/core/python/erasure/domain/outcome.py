@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 ERASED = "erased"
 ALREADY_ABSENT = "already_absent"
 DETACHED = "detached"
+REDACTED = "redacted"
+RETAINED = "retained"
+BLOCKED = "blocked"
 FAILED = "failed"
-FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT, DETACHED})
-"""Outcomes after which nothing of the target is left to do. ``failed`` is never one of them."""
+FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT, DETACHED, REDACTED, RETAINED, BLOCKED})
+"""Outcomes after which nothing of the target is left to do, or nothing before its time. ``failed`` is none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Things that are still there and may be: how many (or ``more``), the last of them ``until`` (RFC 3339, UTC;
+    ``None``: nobody knows how long)."""
+
+    count: int = 0
+    until: str | None = None
+    more: bool = False
+
+
+NOTHING_KEPT = Kept()
+
+_GRAVITY = (ALREADY_ABSENT, ERASED, DETACHED, REDACTED, RETAINED, BLOCKED, FAILED)
+NOTHING_SPECIAL: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class TargetOutcome:
     """Outcome of one target for one request.
 
-    ``count``: items, or object versions, markers and uploads, confirmed as deleted; items of others from which the
-    subject was taken out when ``detached``. ``at_least``: a slice died
-    before it could write its count down, so there were ``count`` or more. ``reason``: fixed code when ``failed``.
+    ``count``: items, or object versions, markers and uploads, confirmed as deleted, or changed when ``detached`` or
+    ``redacted``. ``at_least``: a slice died before it could write its count down, so there were ``count`` or more.
+    ``reason``: fixed code when ``failed``. ``kept``: what is still there, by the law's ``basis`` (``retained``) or
+    under a lock of the bucket (``blocked``), the last of it ``until`` (``None``: nobody knows how long);
+    ``kept_more``: that many or more.
     """
 
     target: str
@@ -29,6 +50,10 @@ class TargetOutcome:
     count: int = 0
     at_least: bool = False
     reason: str | None = None
+    kept: int = 0
+    kept_more: bool = False
+    until: str | None = None
+    basis: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -41,6 +66,13 @@ class TargetOutcome:
             data["at_least"] = True
         if self.reason:
             data["reason"] = self.reason
+        if self.kept:
+            data["kept"] = self.kept
+            data["until"] = self.until
+        if self.kept_more:
+            data["kept_more"] = True
+        if self.basis:
+            data["basis"] = self.basis
         return data
 
     @classmethod
@@ -52,26 +84,49 @@ class TargetOutcome:
             count=int(data["count"]),
             at_least=bool(data.get("at_least", False)),
             reason=data.get("reason"),
+            kept=int(data.get("kept", 0)),
+            kept_more=bool(data.get("kept_more", False)),
+            until=data.get("until"),
+            basis=data.get("basis"),
         )
 
 
-def outcome_of_erasure(target: str, category: str, count: int, *, at_least: bool, done: str = ERASED) -> TargetOutcome:
+def outcome_of_erasure(
+    target: str,
+    category: str,
+    count: int,
+    *,
+    at_least: bool,
+    done: str = ERASED,
+    kept: Kept = NOTHING_KEPT,
+    basis: str | None = None,
+) -> TargetOutcome:
     """The outcome of a target that was erased and verified.
 
     Nothing counted and no slice lost: there was nothing (``already_absent``). A lost slice may have erased
     something before it died, so then it is ``erased``, "at least" so many. ``done``: what the target's action calls
-    it, ``erased`` or ``detached``.
+    it, ``erased``, ``detached`` or ``redacted``. ``kept``: what is still there and may be, by the law (``basis``)
+    or, without one, because the bucket does not let it go.
     """
     outcome = done if count or at_least else ALREADY_ABSENT
-    return TargetOutcome(target, category, outcome, count, at_least)
+    if kept.count:
+        outcome = RETAINED if basis else BLOCKED
+    told_basis = basis if kept.count else None
+    return TargetOutcome(
+        target, category, outcome, count, at_least, None, kept.count, kept.more, kept.until, told_basis
+    )
+
+
+DONE_BY_ACTION = {"delete": ERASED, "detach": DETACHED, "redact": REDACTED}
+"""What a target's action calls it when it has done something."""
 
 
 def merge_outcomes(
-    earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutcome], detaching: Collection[str] = ()
+    earlier: Iterable[TargetOutcome], latest: Iterable[TargetOutcome], done: Mapping[str, str] = NOTHING_SPECIAL
 ) -> tuple[TargetOutcome, ...]:
     """Outcomes of a request after another attempt: the latest attempt decides, what was erased before still counts.
 
-    ``detaching``: the latest attempt's targets that detach, by name.
+    ``done``: what the latest attempt's targets call it when they have done something, by name, unless ``erased``.
 
     A target that only an earlier attempt knew keeps its outcome, a failure too, although the data map may have dropped
     it since: a request never becomes finished by forgetting.
@@ -82,7 +137,7 @@ def merge_outcomes(
         if before is not None and (before.count or before.at_least):
             outcome = replace(
                 outcome,
-                outcome=_what_was_done(before, detaching) if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
+                outcome=_what_was_done(before, done) if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
                 count=before.count + outcome.count,
                 at_least=before.at_least or outcome.at_least,
             )
@@ -90,10 +145,29 @@ def merge_outcomes(
     return tuple(merged.values())
 
 
-def _what_was_done(before: TargetOutcome, detaching: Collection[str]) -> str:
-    if before.outcome in (ERASED, DETACHED):
+def _what_was_done(before: TargetOutcome, done: Mapping[str, str]) -> str:
+    if before.outcome in (ERASED, DETACHED, REDACTED):
         return before.outcome
-    return DETACHED if before.target in detaching else ERASED  # it failed, after it had done a part
+    # It failed, after it had done a part, or what it kept is gone now.
+    return done.get(before.target, ERASED)
+
+
+def add_up(parts: Sequence[TargetOutcome]) -> TargetOutcome:
+    """One outcome of a target that was worked on in several pieces: the gravest, counts added up."""
+    gravest = max(parts, key=lambda outcome: _GRAVITY.index(outcome.outcome))
+    until = None if any(outcome.kept and outcome.until is None for outcome in parts) else _latest(parts)
+    return replace(
+        gravest,
+        count=sum(outcome.count for outcome in parts),
+        at_least=any(outcome.at_least for outcome in parts),
+        kept=sum(outcome.kept for outcome in parts),
+        kept_more=any(outcome.kept_more for outcome in parts),
+        until=until,
+    )
+
+
+def _latest(parts: Sequence[TargetOutcome]) -> str | None:
+    return max((outcome.until for outcome in parts if outcome.until is not None), default=None)
 
 
 def is_finished(outcomes: Iterable[TargetOutcome]) -> bool:

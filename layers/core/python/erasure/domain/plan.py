@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from erasure.domain.collisions import check_alone, neighbours
+from erasure.domain.outcome import NOTHING_KEPT, Kept
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
-from erasure.domain.scope import in_scope, value_sets
+from erasure.domain.scope import in_scope, needs, value_sets
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import TargetError
 
@@ -39,7 +40,7 @@ class Part:
 
     ``erased``: confirmed deletions so far. ``at_least``: a slice died without writing its count. ``rounds``: how often
     verification sent it back. ``stalls``: slices in a row that erased nothing and still were not done. ``reason``:
-    fixed code of the latest problem.
+    fixed code of the latest problem. ``kept``: what verification left in its place because it may stay.
     """
 
     request_id: str
@@ -49,13 +50,25 @@ class Part:
     rounds: int = 0
     stalls: int = 0
     reason: str | None = None
+    kept: Kept = NOTHING_KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A share of a table that is scanned: of ``total`` segments, those from ``first`` to before ``end``."""
+
+    total: int
+    first: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One target for some requests of a job, each with a part of its own: what happens to one is not the others' fate.
 
-    ``running``: the slice that is at work, if any. ``revision`` counts the writes of its record.
+    ``running``: the slice that is at work, if any. ``revision`` counts the writes of its record. ``level``: in a
+    unit of targets that lead to each other, the place in the order in which they are worked on, the children first.
+    ``shard``: of a scan; ``cursor``: how many of its segments have been gone through.
     """
 
     job_id: str
@@ -65,6 +78,9 @@ class Task:
     parts: tuple[Part, ...]
     running: str | None = None
     revision: int = 0
+    level: int = 0
+    shard: Shard | None = None
+    cursor: int = 0
 
     def parts_in(self, status: str) -> tuple[Part, ...]:
         return tuple(part for part in self.parts if part.status == status)
@@ -72,14 +88,30 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Tasks of one kind that one eraser call works on together. ``name`` is ``dynamodb-00``, ``s3-00``, ..."""
+    """Tasks that one eraser call works on together. ``name`` is ``dynamodb-00``, ``s3-00``, ...
+
+    Tasks of targets that lead to each other are in one unit, ``linked-00``, and are worked on level by level;
+    ``kind`` is that of the first level. Tasks of all other units are of one kind, scans in units of their own
+    (``scan-00``).
+    """
 
     name: str
     kind: str
     tasks: tuple[Task, ...]
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each level."""
+        return tuple(kind for _, kind in sorted({(task.level, task.spec.kind) for task in self.tasks}))
+
 
 Families = Mapping[str, frozenset[str] | None]
+
+Scans = Mapping[str, Sequence[Shard]]
+"""The shards of each target that scans, by its name."""
+
+MISSING_VALUE = "missing_value"
+"""The reason of a part whose subject has no value for one of the target's placeholders."""
 
 
 def passes_of_each(units: int) -> int:
@@ -107,47 +139,130 @@ def plan_units(
     requests: Sequence[ErasureRequest],
     targets: Sequence[TargetSpec],
     families: Families = FAMILY_CATEGORIES,
+    optional: Collection[str] = (),
+    scans: Scans | None = None,
 ) -> list[Unit]:
-    """The units of a job, kinds in a fixed order, so that planning twice gives the same.
+    """The units of a job, in a fixed order, so that planning twice gives the same.
 
     A target that cannot be rendered safely for a subject becomes a part that has failed already: it must show in
-    the outcome, and no eraser may try it.
+    the outcome, and no eraser may try it. ``optional``: identifiers of which it is no fault to have none. ``scans``:
+    the shards of the targets that scan, by name; ``None``: those are not planned, their window is still open.
     """
-    by_target: dict[str, dict[TargetSpec, list[Part]]] = {}
+    by_target: dict[TargetSpec, list[Part]] = {}
     beside: dict[TargetSpec, tuple[TargetSpec, ...]] = {}
     for request in requests:
         for spec in targets_for(request, targets, families):
+            if spec.is_scan and scans is None:
+                continue
             if spec not in beside:
                 beside[spec] = neighbours(spec, targets)
-            by_target.setdefault(spec.kind, {}).setdefault(spec, []).append(_part(request, spec, beside[spec]))
+            by_target.setdefault(spec, []).append(_part(request, spec, beside[spec], optional))
+    linked = linked_groups(by_target)
+    alone = {
+        spec: parts for spec, parts in by_target.items() if not spec.is_scan and not any(spec in g for g in linked)
+    }
     units = []
-    for kind in sorted(by_target):
-        chunks = [
-            (spec, tuple(parts[start : start + TASK_PARTS]))
-            for spec, parts in by_target[kind].items()
-            for start in range(0, len(parts), TASK_PARTS)
-        ]
-        for start in range(0, len(chunks), UNIT_SIZE):
-            name = f"{kind}-{start // UNIT_SIZE:02d}"
-            tasks = tuple(
-                Task(job_id, name, number, spec, parts)
-                for number, (spec, parts) in enumerate(chunks[start : start + UNIT_SIZE])
-            )
-            units.append(Unit(name, kind, tasks))
+    for kind in ("dynamodb", "s3"):
+        units += _units_of_kind(job_id, kind, {spec: parts for spec, parts in alone.items() if spec.kind == kind})
+    units += _linked_units(job_id, linked, by_target)
+    units += _scan_units(job_id, {spec: parts for spec, parts in by_target.items() if spec.is_scan}, scans or {})
     return units
+
+
+def linked_groups(specs: Iterable[TargetSpec]) -> list[list[TargetSpec]]:
+    """The targets that lead to others or that others lead to, each with those that it belongs to, in their order."""
+    groups: dict[str, list[TargetSpec]] = {}
+    for spec in specs:
+        root = [spec, *spec.ancestors()][-1]
+        groups.setdefault(root.name, []).append(spec)
+    return [group for group in groups.values() if any(spec.for_each is not None for spec in group)]
+
+
+def _units_of_kind(job_id: str, kind: str, by_target: Mapping[TargetSpec, list[Part]]) -> list[Unit]:
+    chunks = [
+        (spec, tuple(parts[start : start + TASK_PARTS]))
+        for spec, parts in by_target.items()
+        for start in range(0, len(parts), TASK_PARTS)
+    ]
+    units = []
+    for start in range(0, len(chunks), UNIT_SIZE):
+        name = f"{kind}-{start // UNIT_SIZE:02d}"
+        tasks = tuple(
+            Task(job_id, name, number, spec, parts)
+            for number, (spec, parts) in enumerate(chunks[start : start + UNIT_SIZE])
+        )
+        units.append(Unit(name, kind, tasks))
+    return units
+
+
+def _linked_units(
+    job_id: str, groups: Sequence[Sequence[TargetSpec]], by_target: Mapping[TargetSpec, list[Part]]
+) -> list[Unit]:
+    """For each group and each hundred of its requests a unit: one request's parts of a group are never apart."""
+    units: list[Unit] = []
+    for group in groups:
+        levels = _levels(group)
+        requests = list(dict.fromkeys(part.request_id for spec in group for part in by_target[spec]))
+        for start in range(0, len(requests), TASK_PARTS):
+            name, own = f"linked-{len(units):02d}", set(requests[start : start + TASK_PARTS])
+            chunks = [(spec, tuple(part for part in by_target[spec] if part.request_id in own)) for spec in group]
+            tasks = [
+                Task(job_id, name, number, spec, parts, level=levels[spec])
+                for number, (spec, parts) in enumerate(chunks)
+                if parts
+            ]
+            first = min(tasks, key=lambda task: task.level)
+            units.append(Unit(name, first.spec.kind, tuple(tasks)))
+    return units
+
+
+def _levels(group: Sequence[TargetSpec]) -> dict[TargetSpec, int]:
+    """The order in which they are worked on: children before parents, and of one kind at a time."""
+    depth = {spec: len(list(spec.ancestors())) for spec in group}
+    steps = sorted({(-depth[spec], spec.kind) for spec in group})
+    return {spec: steps.index((-depth[spec], spec.kind)) for spec in group}
+
+
+def _scan_units(job_id: str, by_target: Mapping[TargetSpec, list[Part]], scans: Scans) -> list[Unit]:
+    """Each shard of a table is a unit: all subjects in one task, so that the table is read once for all of them."""
+    pieces = [(spec, tuple(parts), shard) for spec, parts in by_target.items() for shard in scans[spec.name]]
+    return [
+        Unit(name := f"scan-{number:02d}", "dynamodb", (Task(job_id, name, 0, spec, parts, shard=shard),))
+        for number, (spec, parts, shard) in enumerate(pieces)
+    ]
 
 
 def refusal(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec]) -> TargetError | None:
     """Why the target cannot be erased safely for this request, if so. ``all_targets``: the map's, or the target's
-    neighbours among them."""
+    neighbours among them. What needs identifiers that have not been read yet cannot be told.
+
+    What items say is not known before they are read: of a target that others lead to, the first of these is looked at.
+    """
+    root = [spec, *spec.ancestors()][-1]
     try:
-        for values in value_sets(request.subject, request.organization_ids, spec):
-            check_alone(spec, all_targets, values)
+        for values in values_of(request, spec):
+            check_alone(root, all_targets, values)
     except TargetError as error:
         return error
     return None
 
 
-def _part(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec]) -> Part:
+def values_of(request: ErasureRequest, spec: TargetSpec) -> list[dict[str, str]]:
+    """The values of the request's subject for this target (from :func:`targets_for`); none if one is missing."""
+    return value_sets(request.subject, request.organization_ids, spec, request.identifiers)
+
+
+def _part(
+    request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec], optional: Collection[str]
+) -> Part:
+    if not values_of(request, spec):
+        missing = {name for name in needs(spec)[1] if not request.identifiers.get(name)}
+        # Nobody can be found by what he does not have: for the map to say whether he has nothing there.
+        is_absent = bool(missing) and missing.issubset(optional)
+        return Part(request.request_id, VERIFIED) if is_absent else _failed(request, MISSING_VALUE)
     error = refusal(request, spec, all_targets)
-    return Part(request.request_id) if error is None else Part(request.request_id, FAILED, reason=error.code)
+    return Part(request.request_id) if error is None else _failed(request, error.code)
+
+
+def _failed(request: ErasureRequest, reason: str) -> Part:
+    return Part(request.request_id, FAILED, reason=reason)

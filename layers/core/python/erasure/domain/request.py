@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from erasure.domain.outcome import TargetOutcome
@@ -64,7 +64,9 @@ class ErasureRequest:
     ``not_before``: may not be started earlier. ``batch_id``: the call that it came with, if that named a batch.
     ``leaves_tombstone``: the subject counts as deleted from when it is started. ``job_id``, ``attempt``: the job that
     has claimed it last, and that job's number. ``closed_at``: when a job last wrote outcomes; ``closed_jobs``: all that
-    did.
+    did. ``identifiers``: further ids of the subject by name, as they were when it was planned; personal data like the
+    subject's id, and nowhere else either. ``scan_at``: when the window ends at whose end tables without an index are
+    scanned for it; ``None``: there is nothing to scan, or it has been scanned.
     """
 
     request_id: str
@@ -89,3 +91,5 @@ class ErasureRequest:
     attempt: int = 0
     closed_at: datetime | None = None
     closed_jobs: frozenset[str] = frozenset()
+    identifiers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scan_at: datetime | None = None

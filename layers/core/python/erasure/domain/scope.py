@@ -9,7 +9,7 @@ names the subject and ends where a value ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -18,10 +18,20 @@ from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
 
 ORGANIZATION = "organization_id"
 _PLACEHOLDER = f"{{{ORGANIZATION}}}"
+_OWN_NAMES = frozenset({"tenant_id", "user_id", "group_id", ORGANIZATION})
+NO_IDENTIFIERS: Mapping[str, Sequence[str]] = {}
+
+
+@lru_cache(maxsize=1024)
+def needs(spec: TargetSpec) -> tuple[bool, tuple[str, ...]]:
+    """Whether the target's rule, or that of a target that leads to it, names the organization; and the names of the
+    identifiers that have to be known besides the subject's own ids."""
+    names = spec.names()
+    return ORGANIZATION in names, tuple(sorted(names - _OWN_NAMES))
 
 
 def names_organization(spec: TargetSpec) -> bool:
-    return any(ORGANIZATION in template.names for template in spec.templates())
+    return needs(spec)[0]
 
 
 def in_scope(spec: TargetSpec, organization_ids: Sequence[str]) -> TargetSpec | None:
@@ -31,18 +41,32 @@ def in_scope(spec: TargetSpec, organization_ids: Sequence[str]) -> TargetSpec | 
     return for_all_organizations(spec)
 
 
-def value_sets(subject: Subject, organization_ids: Sequence[str], spec: TargetSpec) -> list[dict[str, str]]:
-    """The values with which ``spec`` (from :func:`in_scope`) is rendered: once, or once for each organization."""
-    values = subject.values()
-    if not names_organization(spec):
-        return [values]
-    return [{**values, ORGANIZATION: organization_id} for organization_id in organization_ids]
+def value_sets(
+    subject: Subject,
+    organization_ids: Sequence[str],
+    spec: TargetSpec,
+    identifiers: Mapping[str, Sequence[str]] = NO_IDENTIFIERS,
+) -> list[dict[str, str]]:
+    """The values with which ``spec`` (from :func:`in_scope`) is rendered: once, once for each organization, and once
+    for each value of each further identifier that it names (``identifiers``: values by name). None at all if there is
+    no value for one of them."""
+    of_organization, more = needs(spec)
+    sets = [subject.values()]
+    if of_organization:
+        sets = [{**sets[0], ORGANIZATION: organization_id} for organization_id in organization_ids]
+    for name in more:
+        sets = [{**values, name: value} for values in sets for value in identifiers.get(name, ())]
+    return sets
 
 
 @lru_cache(maxsize=1024)
 def for_all_organizations(spec: TargetSpec) -> TargetSpec:
     """``spec`` without what it says of the organization."""
     if not names_organization(spec):
+        return spec
+    if spec.for_each is not None:
+        spec = replace(spec, for_each=for_all_organizations(spec.for_each))
+    if not any(ORGANIZATION in template.names for template in spec.templates()):
         return spec
     if spec.s3 is not None:
         return replace(spec, s3=replace(spec.s3, prefix=_cut(spec.s3.prefix or "")))

@@ -13,16 +13,22 @@ A value that breaks the rule is refused (``ambiguous_identifier``), never escape
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from erasure.errors import InvalidInputError, TargetError
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*|[a-z0-9][a-z0-9_-]*\.[A-Za-z0-9_:.-]+)\}")
 
-SUBJECT_PLACEHOLDERS = frozenset({"user_id", "group_id"})
-"""Each names a subject. A rule that holds none of them would match everybody, in an organization or in all."""
+_NAMES_NO_SUBJECT = frozenset({"tenant_id", "organization_id"})
+"""A rule that holds nothing but these would match everybody, in an organization or in all."""
+
+
+def names_subject(names: Iterable[str]) -> bool:
+    """Whether one of these placeholders stands for a subject: its id, one of its further identifiers, or an attribute
+    of an item that is the subject's."""
+    return not _NAMES_NO_SUBJECT.issuperset(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from erasure.domain.audit import AuditEntry, next_entry
-from erasure.domain.outcome import DETACHED, ERASED, TargetOutcome, is_finished, merge_outcomes, outcome_of_erasure
-from erasure.domain.outcome import FAILED as OUTCOME_FAILED
-from erasure.domain.plan import FAILED, PENDING, VERIFIED, Part, Task
+from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
 from erasure.services.earlier_jobs import CLOSED
 from erasure.services.side_by_side import side_by_side
-from erasure.services.task_parts import parts_by_request
+from erasure.services.task_parts import outcomes_of, parts_by_request, words_of
 
 PARALLEL_REQUESTS = 8
 ACCESS_REVOKED, ACCESS_NOT_REVOKED = "access_revoked", "access_not_revoked"
@@ -58,8 +56,7 @@ def close_job(
 
     def close(request_id: str) -> tuple[bool, float] | None:
         parts = own.get(request_id, [])
-        detaching = frozenset(task.spec.name for task, _ in parts if task.spec.detach is not None)
-        job = _Job(job_id, tuple(_outcome(task, part) for task, part in parts), detaching, partial)
+        job = _Job(job_id, outcomes_of(parts), words_of(parts), partial)
         closed = _close(request_id, job, requests, audit, now)
         if closed is None:
             return None
@@ -76,11 +73,11 @@ def close_job(
 @dataclass(frozen=True, slots=True)
 class _Job:
     """A job as one of its requests sees it. ``outcomes``: of the targets that it covered for this request.
-    ``detaching``: names of those that detach."""
+    ``words``: what each calls it when it has done something."""
 
     job_id: str
     outcomes: tuple[TargetOutcome, ...]
-    detaching: frozenset[str]
+    words: Mapping[str, str]
     partial: bool
 
     @property
@@ -129,7 +126,7 @@ def _close(
 def _write(
     request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry], requests: RequestStore, now: datetime
 ) -> tuple[ErasureRequest, bool] | None:
-    outcomes = merge_outcomes(request.outcomes, job.outcomes, job.detaching)
+    outcomes = merge_outcomes(request.outcomes, job.outcomes, job.words)
     # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
     done = bool(job.outcomes) and is_finished(job.outcomes if job.partial else outcomes)
     details: dict[str, object] = {"job_id": job.job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
@@ -154,14 +151,3 @@ def _write(
         attention=request.attention if job.partial else not done,
     )
     return (request, done) if is_written else None
-
-
-def _outcome(task: Task, part: Part) -> TargetOutcome:
-    name, category = task.spec.name, task.spec.category
-    if part.status == VERIFIED:
-        done = ERASED if task.spec.detach is None else DETACHED
-        return outcome_of_erasure(name, category, part.erased, at_least=part.at_least, done=done)
-    reason = (part.reason if part.status == FAILED else None) or "not_finished"
-    # A slice that has not ended by now, dead or alive, may have erased more than it has written down.
-    at_least = part.at_least or (part.status == PENDING and task.running is not None)
-    return TargetOutcome(name, category, OUTCOME_FAILED, part.erased, at_least, reason)

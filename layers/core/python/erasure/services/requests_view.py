@@ -9,18 +9,20 @@ from typing import Protocol
 
 from erasure.domain.audit import AuditEntry, broken_at
 from erasure.domain.identifiers import is_request_id
-from erasure.domain.outcome import DETACHED, ERASED, TargetOutcome, merge_outcomes, outcome_of_erasure
-from erasure.domain.outcome import FAILED as OUTCOME_FAILED
+from erasure.domain.outcome import NOTHING_KEPT, Kept, TargetOutcome, merge_outcomes
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, VERIFIED, Part, Task, targets_for
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.subject import Subject, subject_digest
 from erasure.errors import InvalidInputError, NotFoundError, UnavailableError
 from erasure.ports import AuditLog, RequestRow, RequestStore
 from erasure.services.current_map import CurrentMap
+from erasure.services.task_parts import outcomes_of, words_of
 
 WAITING = "waiting"
 ERASING = "erasing"
 VERIFYING = "verifying"
+
+_ENDED = (VERIFIED, FAILED)
 
 _STATES = (REQUESTED, STARTED, HELD, FINISHED, CANCELLED)
 """In the order in which requests go through them: one that moves on while they are read is seen twice, not never."""
@@ -34,7 +36,8 @@ class TaskReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TargetProgress:
-    """``state``: ``waiting``, ``erasing``, ``verifying`` or an outcome."""
+    """``state``: ``waiting``, ``erasing``, ``verifying`` or an outcome. ``kept``: what is still there and may be, by
+    the law's ``basis`` or because the bucket does not let it go."""
 
     name: str
     category: str
@@ -42,6 +45,8 @@ class TargetProgress:
     count: int
     at_least: bool
     reason: str | None = None
+    kept: Kept = NOTHING_KEPT
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,14 @@ class BatchView:
 
 def outcome_progress(outcome: TargetOutcome) -> TargetProgress:
     return TargetProgress(
-        outcome.target, outcome.category, outcome.outcome, outcome.count, outcome.at_least, outcome.reason
+        outcome.target,
+        outcome.category,
+        outcome.outcome,
+        outcome.count,
+        outcome.at_least,
+        outcome.reason,
+        Kept(outcome.kept, outcome.until, outcome.kept_more),
+        outcome.basis,
     )
 
 
@@ -200,12 +212,12 @@ class RequestReader:
         if request.state in (FINISHED, CANCELLED) or (is_told and request.attempt > 0):
             return tuple(map(outcome_progress, done.values()))
         own = [] if is_told else self._own_parts(request)
-        ended = [outcome for task, part in own if (outcome := _outcome(task, part)) is not None]
-        detaching = {task.spec.name for task, _ in own if task.spec.detach is not None}
-        merged = merge_outcomes(request.outcomes, ended, detaching)
+        working = {task.spec.name for task, part in own if part.status not in _ENDED}
+        ended = outcomes_of([(task, part) for task, part in own if task.spec.name not in working])
+        merged = merge_outcomes(request.outcomes, ended, words_of(own))
         progress = {outcome.target: outcome_progress(outcome) for outcome in merged}
         for task, part in own:
-            if part.status not in (VERIFIED, FAILED):
+            if part.status not in _ENDED:
                 progress[task.spec.name] = _working(task, part, done.get(task.spec.name))
         if not own or request.attempt == 0:
             for spec in self._planned(request):
@@ -243,17 +255,6 @@ def _working(task: Task, part: Part, before: TargetOutcome | None) -> TargetProg
     return TargetProgress(
         task.spec.name, task.spec.category, state, count + part.erased, at_least or part.at_least, part.reason
     )
-
-
-def _outcome(task: Task, part: Part) -> TargetOutcome | None:
-    """``None``: not at its end yet."""
-    spec = task.spec
-    if part.status == VERIFIED:
-        done = ERASED if spec.detach is None else DETACHED
-        return outcome_of_erasure(spec.name, spec.category, part.erased, at_least=part.at_least, done=done)
-    if part.status == FAILED:
-        return TargetOutcome(spec.name, spec.category, OUTCOME_FAILED, part.erased, part.at_least, part.reason)
-    return None
 
 
 def _in_order(states: Iterable[str]) -> Sequence[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from erasure.domain.plan import Part, Task
+from erasure.domain.outcome import DONE_BY_ACTION, NOTHING_KEPT, Kept, TargetOutcome, add_up, outcome_of_erasure
+from erasure.domain.outcome import FAILED as OUTCOME_FAILED
+from erasure.domain.plan import FAILED, MISSING_VALUE, PENDING, VERIFIED, Part, Task, values_of
 from erasure.domain.request import STARTED, ErasureRequest
-from erasure.domain.scope import value_sets
 from erasure.ports import RequestStore
 from erasure.targets.protocol import SliceResult, VerifyResult
 
@@ -24,6 +25,38 @@ def parts_by_request(tasks: Sequence[Task]) -> dict[str, list[tuple[Task, Part]]
         for part in task.parts:
             parts.setdefault(part.request_id, []).append((task, part))
     return parts
+
+
+def outcomes_of(own: Sequence[tuple[Task, Part]]) -> tuple[TargetOutcome, ...]:
+    """What became of the targets of one request, one outcome for each, with the parts that are at their end and those
+    that are not: a job that is closed has no more time for these."""
+    by_target: dict[str, list[TargetOutcome]] = {}
+    for task, part in own:
+        by_target.setdefault(task.spec.name, []).append(outcome_of(task, part))
+    return tuple(add_up(outcomes) for outcomes in by_target.values())
+
+
+def outcome_of(task: Task, part: Part) -> TargetOutcome:
+    spec = task.spec
+    if part.status == VERIFIED:
+        return outcome_of_erasure(
+            spec.name,
+            spec.category,
+            part.erased,
+            at_least=part.at_least,
+            done=DONE_BY_ACTION[spec.action],
+            kept=part.kept,
+            basis=spec.retain.basis if spec.retain else None,
+        )
+    reason = (part.reason if part.status == FAILED else None) or "not_finished"
+    # A slice that has not ended by now, dead or alive, may have erased more than it has written down.
+    at_least = part.at_least or (part.status == PENDING and task.running is not None)
+    return TargetOutcome(spec.name, spec.category, OUTCOME_FAILED, part.erased, at_least, reason)
+
+
+def words_of(own: Sequence[tuple[Task, Part]]) -> dict[str, str]:
+    """What each target calls it when it has done something, by name."""
+    return {task.spec.name: DONE_BY_ACTION[task.spec.action] for task, _ in own}
 
 
 def workable_requests(job_id: str, parts: Iterable[Part], store: RequestStore) -> dict[str, ErasureRequest]:
@@ -77,7 +110,8 @@ class Group:
         for places in self.places:
             own = [results[place] for place in places]
             complete = bool(own) and all(result.complete and result.problem is None for result in own)
-            merged.append(VerifyResult(sum(result.left for result in own), complete, *_gravest(own)))
+            left, more = sum(result.left for result in own), any(result.more for result in own)
+            merged.append(VerifyResult(left, complete, *_gravest(own), kept=_all_kept(own), more=more))
         return merged
 
 
@@ -99,7 +133,7 @@ def _group(task: Task, parts: Sequence[Part], requests: Requests) -> Group:
     for number, part in enumerate(parts):
         request = requests[part.request_id]
         own = []
-        for values in value_sets(request.subject, request.organization_ids, task.spec):
+        for values in values_of(request, task.spec):
             place = subjects.setdefault(tuple(sorted(values.items())), len(subjects))
             if place == len(counts_for):
                 counts_for.append(number)
@@ -111,9 +145,19 @@ def _group(task: Task, parts: Sequence[Part], requests: Requests) -> Group:
 def _gravest(results: Sequence[SliceResult] | Sequence[VerifyResult]) -> tuple[str | None, bool]:
     """The problem that decides, and whether it is permanent. A part without any values names nothing: it must fail."""
     if not results:
-        return "missing_value", True
+        return MISSING_VALUE, True
     problems = [(result.problem, result.permanent) for result in results if result.problem is not None]
     return max(problems, key=lambda problem: problem[1], default=(None, False))
+
+
+def _all_kept(results: Sequence[VerifyResult]) -> Kept:
+    kept = [result.kept for result in results if result.kept.count]
+    if not kept:
+        return NOTHING_KEPT
+    dates = [each.until for each in kept]
+    # As long as nobody knows how long one of them stays, nobody knows it of all.
+    until = None if None in dates else max(date for date in dates if date is not None)
+    return Kept(sum(each.count for each in kept), until, any(each.more for each in kept))
 
 
 def _check_length(results: Sequence[object], subjects: Sequence[object]) -> None:

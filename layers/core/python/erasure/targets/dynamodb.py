@@ -31,7 +31,7 @@ from erasure.targets.dynamodb_plan import (
 from erasure.targets.dynamodb_reads import GET_ITEMS
 from erasure.targets.dynamodb_sweep import Progress, Sweep, Way
 from erasure.targets.dynamodb_verify import LEFT_BOUND, count_left
-from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
+from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
 
 DESCRIBE_SECONDS = 300.0
 """How long a table's description is believed."""
@@ -79,6 +79,7 @@ class DynamoDBTarget:
         subjects: Sequence[Values],
         deadline: Deadline,
         on_erased: OnErased | None = None,
+        scan: ScanRange | None = None,
     ) -> list[SliceResult]:
         """Delete the subjects' items until done or until the deadline; what is under way then is finished and counted.
 
@@ -105,7 +106,9 @@ class DynamoDBTarget:
                 results[position] = SliceResult(counted, subject.done, code, permanent)
         return results
 
-    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
+    def verify(
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, scan: ScanRange | None = None
+    ) -> list[VerifyResult]:
         """Count what is left, up to a bound; see :func:`erasure.targets.dynamodb_verify.count_left`."""
         results = [VerifyResult(0, complete=False) for _ in subjects]
         if deadline.expired():

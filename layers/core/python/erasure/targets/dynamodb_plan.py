@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule
-from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template, parse_template
+from erasure.domain.templates import Template, names_subject, parse_template
 from erasure.errors import InvalidInputError, TargetError
 
 Attributes = dict[str, Any]
@@ -181,7 +181,7 @@ def _rules(rule: DynamoDBRule) -> tuple[KeyRule, ...]:
 
 
 def _names_subject(template: Template) -> bool:
-    return not SUBJECT_PLACEHOLDERS.isdisjoint(template.names)
+    return names_subject(template.names)
 
 
 def _parsed(rule: KeyRule) -> Template:

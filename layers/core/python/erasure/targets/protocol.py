@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from erasure.domain.outcome import NOTHING_KEPT, Kept
 from erasure.domain.target_spec import TargetSpec
 
 
@@ -53,7 +54,9 @@ class SliceResult:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What is still there. ``left`` counts up to some bound; ``complete=False``: not everything was looked at.
+    """What is still there. ``left`` counts what should be gone or changed, up to some bound (``more``: there may be
+    more than that); ``complete=False``: not everything was looked at. ``kept``: what is there and may be, by the
+    target's ``retain`` or by a lock of the bucket.
 
     ``problem`` and ``permanent`` as in :class:`SliceResult`; with a problem, ``complete`` is False.
     """
@@ -62,6 +65,8 @@ class VerifyResult:
     complete: bool
     problem: str | None = None
     permanent: bool = False
+    kept: Kept = NOTHING_KEPT
+    more: bool = False
 
 
 Values = Mapping[str, str]
@@ -72,12 +77,25 @@ OnErased = Callable[[int, int], None]
 progress shows and survives the death of the process. May raise, which ends the slice."""
 
 
+@dataclass(slots=True)
+class ScanRange:
+    """Segments of a scan: of ``total``, those from ``first`` to before ``end``. ``done``: how many of them, from the
+    first on, have been gone through; the target counts it up, so that the next slice goes on from there. No key of a
+    table ever stands in it."""
+
+    total: int
+    first: int
+    end: int
+    done: int = 0
+
+
 class Target(Protocol):
     """One kind of target, for any number of subjects at once.
 
     ``subjects`` holds the placeholder values of each, all different; one result for each comes back, in their order.
     What goes wrong with one subject never keeps the others from being worked on, and deleting calls are filled across
-    subjects. Nothing is raised but what ``on_erased`` raises and bugs.
+    subjects. ``scan`` is given for targets that scan, and for no others. Nothing is raised but what ``on_erased``
+    raises and bugs.
     """
 
     def erase(
@@ -86,6 +104,9 @@ class Target(Protocol):
         subjects: Sequence[Values],
         deadline: Deadline,
         on_erased: OnErased | None = None,
+        scan: ScanRange | None = None,
     ) -> list[SliceResult]: ...
 
-    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]: ...
+    def verify(
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, scan: ScanRange | None = None
+    ) -> list[VerifyResult]: ...

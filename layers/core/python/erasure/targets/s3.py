@@ -17,7 +17,7 @@ from typing import Any
 
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import TargetError
-from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
+from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
 from erasure.targets.s3_calls import Outcome
 from erasure.targets.s3_client import make_s3_client, require_delete_results
 from erasure.targets.s3_pages import (
@@ -66,6 +66,7 @@ class S3Target:
         subjects: Sequence[Values],
         deadline: Deadline,
         on_erased: OnErased | None = None,
+        scan: ScanRange | None = None,  # noqa: ARG002 - buckets are not scanned
     ) -> list[SliceResult]:
         """One slice. Counts versions, delete markers and uploads that S3 confirmed as deleted.
 
@@ -92,7 +93,13 @@ class S3Target:
             results[position] = replace(results[first], erased=0)
         return [results[position] for position in range(len(subjects))]
 
-    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
+    def verify(
+        self,
+        spec: TargetSpec,
+        subjects: Sequence[Values],
+        deadline: Deadline,
+        scan: ScanRange | None = None,  # noqa: ARG002 - buckets are not scanned
+    ) -> list[VerifyResult]:
         """Count what is left of each: versions, delete markers and uploads, up to 1,000 or a little more.
 
         S3 lists what is there at that moment (it is strongly consistent).

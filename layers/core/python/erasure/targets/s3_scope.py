@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 
 from erasure.domain.target_spec import TargetSpec
-from erasure.domain.templates import SUBJECT_PLACEHOLDERS, Template, parse_template
+from erasure.domain.templates import Template, names_subject, parse_template
 from erasure.errors import InvalidInputError, TargetError
 
 
@@ -106,7 +106,7 @@ def scope_of(spec: TargetSpec, values: Mapping[str, str]) -> Scope:
 
 
 def _check_template(template: Template, exact: bool) -> None:
-    if not SUBJECT_PLACEHOLDERS.intersection(template.names):
+    if not names_subject(template.names):
         raise _refused("the rule does not name the subject")
     if not exact and template.ends_in_placeholder:
         # "docs/{user_id}" for user 1 would take user 10 along.
