@@ -8,9 +8,9 @@ there, so no cursor (which would carry the subject's id) is ever stored.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from erasure.domain.outcome import NOTHING_KEPT, Kept
 from erasure.domain.target_spec import TargetSpec
@@ -89,12 +89,49 @@ class ScanRange:
     done: int = 0
 
 
+Item = Mapping[str, Any]
+"""An item, or some of its attributes, in DynamoDB's own form: ``{"pk": {"S": "..."}}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an item may be deleted, by what it leads to. ``problem`` and ``permanent`` as in :class:`SliceResult`;
+    without a problem, an item that may not go stays for good: what it leads to is ``kept`` by a lock."""
+
+    may_go: bool
+    problem: str | None = None
+    permanent: bool = False
+    kept: Kept = NOTHING_KEPT
+
+
+class Guard(Protocol):
+    """Looks after what the items of a target lead to: the items of a parent must not go before their children."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes of an item that lead somewhere. An item may go only while they are as they were looked at."""
+
+    def look(self, items: Sequence[tuple[int, Item]], deadline: Deadline) -> list[Verdict]:
+        """One verdict for each of the ``items``: the position of the subject that it was found for, and what the table
+        has of these attributes with strong consistency. Several threads may ask at the same time."""
+
+
+class ItemReader(Protocol):
+    def items(
+        self, spec: TargetSpec, values: Values, attributes: Sequence[str], deadline: Deadline
+    ) -> Iterator[list[Item]]:
+        """The items that a target of DynamoDB matches for one subject, a hundred or fewer at a time, as the table has
+        them with strong consistency: their key, what was matched, and ``attributes``. An iteration that ends has read
+        all that was found. Raises :class:`TargetError`, also when the deadline passes."""
+
+
 class Target(Protocol):
     """One kind of target, for any number of subjects at once.
 
     ``subjects`` holds the placeholder values of each, all different; one result for each comes back, in their order.
     What goes wrong with one subject never keeps the others from being worked on, and deleting calls are filled across
-    subjects. ``scan`` is given for targets that scan, and for no others. Nothing is raised but what ``on_erased``
+    subjects. ``scan`` is given for targets that scan, and for no others; ``guard`` for targets whose items lead to other
+    targets' things, and for no others: it is asked about each item right before it is deleted. Nothing is raised but what ``on_erased``
     raises and bugs.
     """
 
@@ -105,6 +142,7 @@ class Target(Protocol):
         deadline: Deadline,
         on_erased: OnErased | None = None,
         scan: ScanRange | None = None,
+        guard: Guard | None = None,
     ) -> list[SliceResult]: ...
 
     def verify(
