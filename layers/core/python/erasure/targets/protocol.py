@@ -130,9 +130,9 @@ class Target(Protocol):
 
     ``subjects`` holds the placeholder values of each, all different; one result for each comes back, in their order.
     What goes wrong with one subject never keeps the others from being worked on, and deleting calls are filled across
-    subjects. ``scan`` is given for targets that scan, and for no others; ``guard`` for targets whose items lead to other
-    targets' things, and for no others: it is asked about each item right before it is deleted. Nothing is raised but what ``on_erased``
-    raises and bugs.
+    subjects. ``scan`` is given for targets that scan, and for no others; ``guard`` for targets whose items lead to
+    other targets' things, and for no others: it is asked about each item right before it is deleted. Nothing is raised
+    but what ``on_erased`` raises and bugs.
     """
 
     def erase(
