@@ -15,12 +15,12 @@ GET_ITEMS = 100
 
 
 def get_items(
-    calls: Calls, plan: ErasePlan, keys: Sequence[Attributes], deadline: Deadline
+    calls: Calls, plan: ErasePlan, keys: Sequence[Attributes], deadline: Deadline, more: Sequence[str] = ()
 ) -> Iterator[list[Attributes]]:
     """The items that exist of at most 100 different ``keys``, in some order, as the table answers: what the plan looks
-    at of each, and no more. Raises :class:`TargetError`; an iteration that ends has asked for every key."""
-    more = () if plan.detachment is None else (plan.detachment.attribute,)
-    names, expression = plan.projection(*more)
+    at of each, and ``more`` attributes. Raises :class:`TargetError`; an iteration that ends has asked for every key."""
+    looked_at = more if plan.detachment is None else (plan.detachment.attribute, *more)
+    names, expression = plan.projection(*looked_at)
     request: dict[str, Any] = {
         plan.table: {
             "Keys": list(keys),
