@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from erasure.domain.plan import PENDING, Part, Task
-from erasure.domain.target_spec import TargetSpec
+from erasure.domain.plan import PENDING, Part, Shard, Task
+from erasure.domain.subject import Subject
+from erasure.domain.target_spec import IdentifierRule, TargetSpec
 from erasure.errors import SliceLostError, UnavailableError
-from erasure.ports import PinnedJob, PinnedMap
-from erasure.targets.protocol import Deadline, OnErased, SliceResult, Values, VerifyResult
+from erasure.ports import PinnedJob, PinnedMap, Preview
+from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
 
 
 class FakeTaskStore:
@@ -30,9 +31,9 @@ class FakeTaskStore:
     def pinned(self, job_id: str) -> PinnedJob | None:
         return self.jobs.get(job_id)
 
-    def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
+    def create_job(self, job_id: str, job: PinnedJob, data_map: PinnedMap, tasks: Sequence[Task]) -> None:
         with self._lock:
-            job = PinnedJob(data_map.version, tuple(request_ids))
+            job = replace(job, data_map_version=data_map.version)
             if self.jobs.setdefault(job_id, job) != job:
                 raise UnavailableError("the job was planned otherwise at the same moment")
             for task in tasks:
@@ -56,25 +57,26 @@ class FakeTaskStore:
             self._require(task, running=slice_id)
             self._write(task, parts, slice_id)
 
-    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part]) -> None:
+    def end_slice(self, task: Task, slice_id: str, parts: Sequence[Part], cursor: int = 0) -> None:
         with self._lock:
             self._require(task, running=slice_id)
-            self._write(task, parts, None)
+            self._write(task, parts, None, cursor)
 
-    def set_verified(self, task: Task, parts: Sequence[Part]) -> None:
+    def set_verified(self, task: Task, parts: Sequence[Part], cursor: int = 0) -> None:
         with self._lock:
             self._require(task, revision=task.revision)
             self._require(task, running=None)
-            self._write(task, parts, None)
+            self._write(task, parts, None, cursor)
 
     def _require(self, task: Task, **attributes: object) -> None:
         record = self.records[_place(task)]
         if any(getattr(record, name) != value for name, value in attributes.items()):
             raise SliceLostError("another slice has taken this task over")
 
-    def _write(self, task: Task, parts: Iterable[Part], running: str | None) -> Task:
+    def _write(self, task: Task, parts: Iterable[Part], running: str | None, cursor: int | None = None) -> Task:
         record = self.records[_place(task)]
-        record = replace(record, parts=tuple(parts), running=running, revision=record.revision + 1)
+        cursor = record.cursor if cursor is None else cursor
+        record = replace(record, parts=tuple(parts), running=running, revision=record.revision + 1, cursor=cursor)
         self.records[_place(task)] = record
         self.writes += 1
         return record
@@ -132,6 +134,40 @@ class FakeFunctions:
         return self.answers[function](event)
 
 
+class FakeDataReader:
+    """``identifiers``: what is known of each subject, by its id. ``shards_of``: by target. ``down``: does not
+    answer."""
+
+    def __init__(self) -> None:
+        self.identifiers: dict[str, dict[str, tuple[str, ...]]] = {}
+        self.shards_of: dict[str, tuple[Shard, ...]] = {}
+        self.down = False
+        self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    def identify(
+        self, subjects: Sequence[Subject], rules: Sequence[IdentifierRule]
+    ) -> list[dict[str, tuple[str, ...]]]:
+        self._answer()
+        names = {rule.name for rule in rules}
+        self.asked.append((tuple(subject.id for subject in subjects), tuple(sorted(names))))
+        return [
+            {name: values for name, values in self.identifiers.get(subject.id, {}).items() if name in names}
+            for subject in subjects
+        ]
+
+    def preview(self, subject: Subject, organization_ids: Sequence[str], data_map: PinnedMap) -> list[Preview]:
+        self._answer()
+        return [Preview(spec.name, spec.category, spec.action, 0) for spec in data_map.targets]
+
+    def shards(self, specs: Sequence[TargetSpec]) -> dict[str, tuple[Shard, ...]]:
+        self._answer()
+        return {spec.name: self.shards_of.get(spec.name, (Shard(1, 0, 1),)) for spec in specs}
+
+    def _answer(self) -> None:
+        if self.down:
+            raise UnavailableError("a function did not answer")
+
+
 # The ports' signatures are kept whole, although a fake does not need all of it.
 # ruff: noqa: ARG002
 
@@ -163,7 +199,10 @@ class FakeTarget:
         subjects: Sequence[Values],
         deadline: Deadline,
         on_erased: OnErased | None = None,
+        scan: ScanRange | None = None,
     ) -> list[SliceResult]:
+        if scan is not None:
+            scan.done = scan.end - scan.first
         self.erase_calls.append((spec.name, _ids(subjects)))
         whole = self._step(spec.name, SliceResult)
         if whole is not None:
@@ -178,7 +217,11 @@ class FakeTarget:
             results.append(result)
         return results
 
-    def verify(self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline) -> list[VerifyResult]:
+    def verify(
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, scan: ScanRange | None = None
+    ) -> list[VerifyResult]:
+        if scan is not None:
+            scan.done = scan.end - scan.first
         self.verify_calls.append((spec.name, _ids(subjects)))
         whole = self._step(f"{spec.name}:verify", VerifyResult)
         if whole is not None:

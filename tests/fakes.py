@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,6 +174,24 @@ class FakeRequestStore:
                 self.records[request.request_id] = record
             return record.state == STARTED and record.job_id == job_id
 
+    def note_identifiers(self, request: ErasureRequest, job_id: str, identifiers: Mapping[str, Sequence[str]]) -> bool:
+        known = {name: tuple(values) for name, values in identifiers.items()}
+        return self._note(request, job_id, lambda record: replace(record, identifiers=known))
+
+    def wait_for_scan(self, request: ErasureRequest, job_id: str, scan_at: datetime) -> bool:
+        if not self._note(request, job_id, lambda record: replace(record, scan_at=record.scan_at or scan_at)):
+            return False
+        self.waiting[request.request_id] = self.records[request.request_id].scan_at or scan_at
+        return True
+
+    def _note(self, request: ErasureRequest, job_id: str, change: Callable[[ErasureRequest], ErasureRequest]) -> bool:
+        with self._lock:
+            record = self.records.get(request.request_id)
+            if record is None or record.state != STARTED or record.job_id != job_id:
+                return False
+            self.records[request.request_id] = change(record)
+            return True
+
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         with self._lock:
             record = self.records.get(request.request_id)
@@ -197,6 +215,7 @@ class FakeRequestStore:
         *,
         finished: bool,
         attention: bool,
+        scanned: bool = False,
     ) -> bool:
         with self._lock:
             record = self.records.get(request.request_id)
@@ -211,6 +230,7 @@ class FakeRequestStore:
                 attention=attention,
                 closed_at=now,
                 closed_jobs=record.closed_jobs | {job_id},
+                scan_at=None if scanned else record.scan_at,
             )
             if finished:
                 record = replace(record, state=FINISHED, finished_at=now)
@@ -248,8 +268,9 @@ class FakeRequestStore:
             waits = request.request_id in self.waiting
             if record is None or not waits or record.state not in (REQUESTED, STARTED, FINISHED):
                 return False
+            scan_is_due = record.scan_at is not None and record.scan_at <= now
             del self.waiting[request.request_id]
-            if record.leaves_tombstone:
+            if record.leaves_tombstone and not scan_is_due:
                 self.registry.leave_tombstone(record, now)
             return True
 

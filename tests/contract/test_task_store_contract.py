@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from erasure.adapters.task_store import item_to_task, parts_to_text, task_to_item, text_to_parts
 from erasure.domain.identifiers import new_request_id
-from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, TASK_PARTS, VERIFIED, Part, Task
+from erasure.domain.outcome import Kept
+from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, TASK_PARTS, VERIFIED, Part, Shard, Task
 from erasure.errors import SliceLostError, UnavailableError
 from erasure.ports import PinnedJob, PinnedMap
 from tests.contract.dynamodb_hooks import HookedClient
@@ -26,6 +27,8 @@ TARGETS = a_data_map("notes", "files").targets
 ONE, TWO = "er_01K0000000000000000000000A", "er_01K0000000000000000000000B"
 MAP = PinnedMap(1, "digest", ())
 STATUSES = [PENDING, ERASED_UNVERIFIED, VERIFIED, FAILED]
+
+BOTH = PinnedJob(MAP.version, (ONE, TWO))
 
 
 @pytest.fixture(params=["fakes", "moto", *ENGINES])
@@ -46,7 +49,7 @@ def _tasks(job_id: str = "job-1", count: int = 3, unit: str = "dynamodb-00") -> 
 
 def _one(stores: Stores, *parts: Part) -> Task:
     (task,) = _tasks(count=1)
-    stores.tasks.create_job("job-1", [ONE, TWO], MAP, [replace(task, parts=parts or task.parts)])
+    stores.tasks.create_job("job-1", BOTH, MAP, [replace(task, parts=parts or task.parts)])
     return _get(stores)
 
 
@@ -65,8 +68,10 @@ def test_job_is_read_back(stores: Stores) -> None:
     """Tasks come back as they were written, in order; a unit's name selects its own only."""
     first, second = _tasks(count=25), _tasks(count=12, unit="s3-00")
     assert stores.tasks.pinned("job-1") is None
-    stores.tasks.create_job("job-1", [TWO, ONE], PinnedMap(7, "digest", tuple(TARGETS)), [*first, *second])
-    stores.tasks.create_job("job-11", [ONE], PinnedMap(8, "digest", ()), _tasks("job-11", 1))
+    stores.tasks.create_job(
+        "job-1", PinnedJob(7, (TWO, ONE)), PinnedMap(7, "digest", tuple(TARGETS)), [*first, *second]
+    )
+    stores.tasks.create_job("job-11", PinnedJob(8, (ONE,)), PinnedMap(8, "digest", ()), _tasks("job-11", 1))
     assert stores.tasks.pinned("job-1") == PinnedJob(7, (TWO, ONE))
     assert stores.tasks.tasks("job-1") == [*first, *second]
     assert stores.tasks.tasks("job-1", "s3-00") == second
@@ -74,12 +79,35 @@ def test_job_is_read_back(stores: Stores) -> None:
     assert stores.tasks.tasks("job-2") == []
 
 
+def test_scanning_job_is_read_back(stores: Stores) -> None:
+    """The shards of a scan are the job's and its tasks' alike, and how far a slice or the verifier got."""
+    spec = replace(TARGETS[0], name="archive")
+    shards = (Shard(1000, 0, 500), Shard(1000, 500, 1000))
+    job = PinnedJob(MAP.version, (ONE, TWO), {"archive": shards}, (TWO,))
+    tasks = [
+        Task("job-1", f"scan-0{number}", 0, spec, (Part(TWO),), shard=shard, level=number)
+        for number, shard in enumerate(shards)
+    ]
+    stores.tasks.create_job("job-1", job, MAP, tasks)
+    assert stores.tasks.pinned("job-1") == job
+    assert stores.tasks.tasks("job-1") == tasks
+    begun = stores.tasks.begin_slice(tasks[0], "slice")
+    stores.tasks.end_slice(begun, "slice", begun.parts, 12)
+    (first,) = stores.tasks.tasks("job-1", "scan-00")
+    assert first.cursor == 12
+    stores.tasks.set_verified(first, [replace(first.parts[0], kept=Kept(3, "2030-01-01T00:00:00Z", more=True))], 13)
+    (first,) = stores.tasks.tasks("job-1", "scan-00")
+    assert (first.cursor, first.parts[0].kept) == (13, Kept(3, "2030-01-01T00:00:00Z", more=True))
+    with pytest.raises(UnavailableError):
+        stores.tasks.create_job("job-1", replace(job, scans={"archive": shards[:1]}), MAP, tasks[:1])
+
+
 def test_large_tasks_are_read_back(stores: Stores) -> None:
     """A job with so many parts that its tasks do not fit into one answer of the engine comes back whole."""
     spec = replace(TARGETS[0], name="n" * 60)
     parts = tuple(Part(new_request_id(), FAILED, 10**9, True, 3, 9, "reason" * 40) for _ in range(TASK_PARTS))
     tasks = [Task("job-1", f"s3-{number // 25:02d}", number % 25, spec, parts) for number in range(50)]
-    stores.tasks.create_job("job-1", [part.request_id for part in parts], MAP, tasks)
+    stores.tasks.create_job("job-1", PinnedJob(1, tuple(part.request_id for part in parts)), MAP, tasks)
     assert stores.tasks.tasks("job-1") == tasks
 
 
@@ -92,11 +120,11 @@ def test_refused_part_keeps_its_reason(stores: Stores) -> None:
 def test_planning_again_resets_nothing(stores: Stores) -> None:
     """Creating a job again adds what is missing and leaves what has been worked on."""
     tasks = _tasks(count=3)
-    stores.tasks.create_job("job-1", [ONE, TWO], MAP, tasks[:2])
+    stores.tasks.create_job("job-1", BOTH, MAP, tasks[:2])
     task = stores.tasks.begin_slice(stores.tasks.tasks("job-1")[0], "slice")
     parts = _with(task, erased=5, status=ERASED_UNVERIFIED)
     stores.tasks.end_slice(task, "slice", parts)
-    stores.tasks.create_job("job-1", [ONE, TWO], MAP, tasks)
+    stores.tasks.create_job("job-1", BOTH, MAP, tasks)
     first, *others = stores.tasks.tasks("job-1")
     assert (first.parts, first.running) == (parts, None)
     assert others == tasks[1:]
@@ -107,9 +135,9 @@ def test_planning_again_resets_nothing(stores: Stores) -> None:
 )
 def test_job_stays_with_what_it_was_planned_with(stores: Stores, request_ids: list[str], data_map: PinnedMap) -> None:
     """A job cannot be planned with another version of the map, or for other requests: its tasks would not fit."""
-    stores.tasks.create_job("job-1", [ONE, TWO], MAP, _tasks(count=1))
+    stores.tasks.create_job("job-1", BOTH, MAP, _tasks(count=1))
     with pytest.raises(UnavailableError):
-        stores.tasks.create_job("job-1", request_ids, data_map, _tasks(count=3))
+        stores.tasks.create_job("job-1", PinnedJob(data_map.version, tuple(request_ids)), data_map, _tasks(count=3))
     assert stores.tasks.pinned("job-1") == PinnedJob(1, (ONE, TWO))
     assert len(stores.tasks.tasks("job-1")) == 1
 
@@ -267,7 +295,7 @@ def test_unwritten_tasks_are_written_again(moto_dynamodb: Any) -> None:
 
     stores = make_stores(moto_dynamodb, HookedClient(moto_dynamodb.client, batch_write_item=busy))
     tasks = _tasks(count=5)
-    stores.tasks.create_job("job-1", [ONE, TWO], MAP, tasks)
+    stores.tasks.create_job("job-1", BOTH, MAP, tasks)
     assert refused == [5, 4]
     assert stores.tasks.tasks("job-1") == tasks
 

@@ -19,7 +19,7 @@ from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.erasures import ErasureService
 from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
-from erasure.services.plan_job import plan_job
+from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.start_jobs import batch_job_id
 from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import Deadline
@@ -95,6 +95,7 @@ class BackendWorld:
         self.maps = fakes.FakeDataMapStore(data_map or a_map())
         self.target = fake_jobs.FakeTarget()
         self.reader = TargetReader(self.target)
+        self.data_reader = fake_jobs.FakeDataReader()
         self.functions = fake_jobs.FakeFunctions(
             {"erase_dynamodb": self.erase, "erase_s3": self.erase, "verify_target": self.verify}
         )
@@ -104,6 +105,7 @@ class BackendWorld:
             data_maps=self.maps,
             audit=self.audit,
             functions=self.functions,
+            reader=self.data_reader,
             now=self.clock,
             sleep=self.sleep,
         )
@@ -191,10 +193,13 @@ class BackendWorld:
         self.queue.delays.clear()
         self.run_job(batch_job_id(request_ids, attempt), request_ids, attempt)
 
+    def planning(self) -> PlanJobDependencies:
+        return PlanJobDependencies(self.requests, self.tasks, self.maps, self.audit, self.data_reader, self.clock)
+
     def run_job(self, job_id: str, request_ids: Sequence[str], attempt: int) -> None:
         """A whole job, as the state machine runs it."""
         stores = {"requests": self.requests, "tasks": self.tasks, "audit": self.audit, "now": self.clock}
-        for unit in plan_job(job_id, request_ids, attempt, data_maps=self.maps, **stores):  # type: ignore[arg-type]
+        for unit in plan_job(job_id, request_ids, attempt, self.planning()):
             event = {"job_id": job_id, "unit": unit.name, "seconds": 60}
             for _ in range(20):
                 self.erase(event)

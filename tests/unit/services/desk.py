@@ -11,7 +11,7 @@ from erasure.domain.plan import Part, Task
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule, S3Rule, TargetSpec
-from erasure.ports import PinnedMap
+from erasure.ports import PinnedJob, PinnedMap
 from erasure.services.erasures import Accepted, ErasureCommand, ErasureService, IdempotencyClaim
 from tests import fake_jobs, fakes
 
@@ -110,7 +110,7 @@ class Desk:
         assert data_map is not None
         made = [Task(job_id, "unit-00", number, spec, parts) for number, (spec, parts) in enumerate(tasks)]
         ids = sorted({part.request_id for _, parts in tasks for part in parts})
-        self.tasks.create_job(job_id, ids, data_map, made)
+        self.tasks.create_job(job_id, PinnedJob(data_map.version, tuple(ids)), data_map, made)
 
     def close(self, request: ErasureRequest, job_id: str, *outcomes: Any, finished: bool) -> None:
         entry = self.audit.append(request.request_id, "closing", self.clock(), {}, event_id=f"closing:{job_id}")

@@ -151,16 +151,7 @@ def test_a_batch_job_that_has_verified_is_believed_before_it_closes(world: Backe
     assert not run(world, request_id)
     world.functions.answers["verify_target"] = world.verify
     world.target.script["sessions:verify"] = [VerifyResult(1, complete=True)]
-    plan_job(
-        batch,
-        [request_id],
-        1,
-        requests=world.requests,
-        tasks=world.tasks,
-        data_maps=world.maps,
-        audit=world.audit,
-        now=world.clock,
-    )
+    plan_job(batch, [request_id], 1, world.planning())
     for _ in range(2):
         calls = list(world.target.erase_calls)
         assert not run(world, request_id)

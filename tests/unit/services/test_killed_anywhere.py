@@ -101,9 +101,9 @@ class TornTaskStore(FakeTaskStore):
         super().__init__()
         self._killer = killer
 
-    def create_job(self, job_id: str, request_ids: Any, data_map: Any, tasks: Any) -> None:
+    def create_job(self, job_id: str, job: Any, data_map: Any, tasks: Any) -> None:
         for number in range(len(tasks) + 1):
-            super().create_job(job_id, request_ids, data_map, tasks[:number])
+            super().create_job(job_id, job, data_map, tasks[:number])
             self._killer.point()
 
 

@@ -16,7 +16,7 @@ from erasure.domain.times import due_at, purged_by
 from erasure.ports import PinnedMap
 from erasure.services.close_job import ClosedJob, close_job
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
-from erasure.services.plan_job import plan_job
+from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.self_deletion import SelfDeletionService
 from erasure.services.start_jobs import job_id_for
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, verify_unit
@@ -59,6 +59,7 @@ class World:
         self.requests = fakes.FakeRequestStore(self.audit)
         self.acceptance = fakes.FakeAcceptanceStore(self.delete_ids, self.requests, self.audit)
         self.maps = fakes.FakeDataMapStore(PinnedMap(1, MAP.digest, MAP.targets))
+        self.reader = fake_jobs.FakeDataReader()
 
     def cancel(self, request: ErasureRequest) -> bool:
         last = self.audit.entries(request.request_id)[-1]
@@ -108,17 +109,8 @@ class World:
     def plan(
         self, job_id: str, *request_ids: str, attempt: int = 1, categories: Sequence[str] | None = None
     ) -> list[Unit]:
-        return plan_job(
-            job_id,
-            request_ids,
-            attempt,
-            requests=self.requests,
-            tasks=self.tasks,
-            data_maps=self.maps,
-            audit=self.audit,
-            now=self.clock,
-            categories=categories,
-        )
+        use = PlanJobDependencies(self.requests, self.tasks, self.maps, self.audit, self.reader, self.clock)
+        return plan_job(job_id, request_ids, attempt, use, categories)
 
     def erase(self, job_id: str, unit: str, deadline: Deadline | None = None, slice_id: str | None = None) -> bool:
         self.slices += 1

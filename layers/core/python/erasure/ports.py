@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from erasure.domain.api_key import ApiKey
 from erasure.domain.audit import AuditEntry
 from erasure.domain.outcome import NOTHING_KEPT, Kept, TargetOutcome
-from erasure.domain.plan import Families, Part, Shard, Task
+from erasure.domain.plan import Families, Part, Scans, Shard, Task
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import IdentifierRule, TargetSpec
@@ -54,10 +54,13 @@ class PinnedMap:
 @dataclass(frozen=True, slots=True)
 class PinnedJob:
     """What a job was planned with. Planning it again has to make the same tasks, whatever has changed meanwhile: a
-    task that exists keeps its parts, so other parts in its place would be worked on by nobody."""
+    task that exists keeps its parts, so other parts in its place would be worked on by nobody. ``scans``,
+    ``scanning``: the shards of the tables that it scans and the requests for which it does."""
 
     data_map_version: int
     request_ids: tuple[str, ...]
+    scans: Scans = field(default_factory=dict)
+    scanning: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +256,10 @@ class RequestStore(Protocol):
 
 
 class TaskStore(Protocol):
-    def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
+    def create_job(self, job_id: str, job: PinnedJob, data_map: PinnedMap, tasks: Sequence[Task]) -> None:
         """Write the job and its tasks. What exists already stays as it is, so planning again resets nothing.
 
-        Raises ``UnavailableError`` if the job is pinned to another version of the map, or to other requests, by now:
-        plan again.
+        Raises ``UnavailableError`` if the job was planned with something else by now: plan again.
         """
 
     def pinned(self, job_id: str) -> PinnedJob | None:

@@ -30,7 +30,7 @@ from erasure.adapters.request_items import (
 from erasure.domain.audit import AuditEntry
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.request import CANCELLED, FINISHED, OPEN_STATES, REQUESTED, STARTED, ErasureRequest, sources_of
-from erasure.domain.times import format_time
+from erasure.domain.times import format_time, parse_time
 from erasure.errors import UnavailableError
 from erasure.ports import Batch, RequestRow
 
@@ -100,18 +100,24 @@ class DynamoDBRequestStore:
 
     def note_identifiers(self, request: ErasureRequest, job_id: str, identifiers: Mapping[str, Sequence[str]]) -> bool:
         known = {name: list(values) for name, values in identifiers.items()}
-        return self._note(request, job_id, "SET identifiers = :known", {":known": known})
+        return self._note(request, job_id, "SET identifiers = :known", {":known": known}) is not None
 
     def wait_for_scan(self, request: ErasureRequest, job_id: str, scan_at: datetime) -> bool:
-        # On the list first: a request that is listed in vain is taken off again, one that is not listed waits for ever.
-        self._client().put_item(TableName=self._table, Item=waiting_key(request.request_id, scan_at))
         expression = "SET scan_at = if_not_exists(scan_at, :scan_at)"
-        return self._note(request, job_id, expression, {":scan_at": format_time(scan_at)})
+        noted = self._note(request, job_id, expression, {":scan_at": format_time(scan_at)})
+        if noted is None:
+            return False
+        # Whoever dies here plans again, and comes by again.
+        listed = waiting_key(request.request_id, parse_time(noted["scan_at"]["S"]))
+        self._client().put_item(TableName=self._table, Item=listed)
+        return True
 
-    def _note(self, request: ErasureRequest, job_id: str, expression: str, values: dict[str, Any]) -> bool:
-        """The update, if the request is started and the job's."""
+    def _note(
+        self, request: ErasureRequest, job_id: str, expression: str, values: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """The update, if the request is started and the job's; what stands there then."""
         try:
-            self._client().update_item(
+            answer = self._client().update_item(
                 TableName=self._table,
                 Key=request_key(request.request_id),
                 UpdateExpression=expression,
@@ -120,12 +126,14 @@ class DynamoDBRequestStore:
                 ExpressionAttributeValues={
                     name: to_attribute(value) for name, value in {**values, ":started": STARTED, ":job": job_id}.items()
                 },
+                ReturnValues="UPDATED_NEW",
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
-            return False
-        return True
+            return None
+        attributes: dict[str, Any] = answer["Attributes"]
+        return attributes
 
     def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
         update = self._update(request, CANCELLED)
@@ -270,7 +278,7 @@ class DynamoDBRequestStore:
             "ExpressionAttributeValues": states,
         }
         items = [{"Delete": off_the_list}, {"ConditionCheck": is_not_called_off}]
-        if request.leaves_tombstone and request.state == REQUESTED:
+        if request.leaves_tombstone and not scan_is_due:
             items.append({"Update": tombstone_update(self._registry_table, request, now)})
         for attempt in range(_RELEASE_TRIES):
             codes = self._transact(items)

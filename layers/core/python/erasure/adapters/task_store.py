@@ -97,6 +97,11 @@ def item_to_task(item: Item) -> Task:
     )
 
 
+def _scans_to_text(job: PinnedJob) -> str:
+    scans = {name: [[shard.total, shard.first, shard.end] for shard in shards] for name, shards in job.scans.items()}
+    return json.dumps([scans, job.scanning], separators=(",", ":"))
+
+
 def _moved(task: Task, cursor: int, values: dict[str, Any]) -> str:
     if cursor == task.cursor:
         return ""
@@ -116,25 +121,32 @@ class DynamoDBTaskStore:
         if "Item" not in answer:
             return None
         job = from_item(answer["Item"])
-        return PinnedJob(job["data_map_version"], tuple(job["request_ids"]))
+        scans, scanning = json.loads(job["scans"]) if "scans" in job else ({}, ())
+        shards = {name: tuple(Shard(*shard) for shard in rows) for name, rows in scans.items()}
+        return PinnedJob(job["data_map_version"], tuple(job["request_ids"]), shards, tuple(scanning))
 
-    def create_job(self, job_id: str, request_ids: Sequence[str], data_map: PinnedMap, tasks: Sequence[Task]) -> None:
-        # The job's own item first: it pins the data map and the requests, so that planning again after a crash makes
+    def create_job(self, job_id: str, job: PinnedJob, data_map: PinnedMap, tasks: Sequence[Task]) -> None:
+        # The job's own item first: it pins what the job is planned with, so that planning again after a crash makes
         # the same tasks.
-        job = {
-            "request_ids": list(request_ids),
+        values: dict[str, Any] = {
+            "request_ids": list(job.request_ids),
             "data_map_version": data_map.version,
             "data_map_digest": data_map.digest,
         }
+        planned_alike = _PLANNED_ALIKE
+        alike = {":version": to_attribute(data_map.version), ":requests": to_attribute(values["request_ids"])}
+        if job.scans:
+            values["scans"] = _scans_to_text(job)
+            planned_alike += " AND scans = :scans"
+            alike[":scans"] = to_attribute(values["scans"])
+        else:
+            planned_alike += " AND attribute_not_exists(scans)"
         try:
             self._client().put_item(
                 TableName=self._table,
-                Item={**job_key(job_id), **to_item(job)},
-                ConditionExpression=f"attribute_not_exists(pk) OR ({_PLANNED_ALIKE})",
-                ExpressionAttributeValues={
-                    ":version": to_attribute(data_map.version),
-                    ":requests": to_attribute(list(request_ids)),
-                },
+                Item={**job_key(job_id), **to_item(values)},
+                ConditionExpression=f"attribute_not_exists(pk) OR ({planned_alike})",
+                ExpressionAttributeValues=alike,
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":

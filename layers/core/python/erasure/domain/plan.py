@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from erasure.domain.collisions import check_alone, neighbours
-from erasure.domain.outcome import NOTHING_KEPT, Kept
+from erasure.domain.outcome import FINAL_OUTCOMES, NOTHING_KEPT, Kept
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
 from erasure.domain.scope import in_scope, needs, value_sets
 from erasure.domain.target_spec import TargetSpec
@@ -110,6 +110,8 @@ Families = Mapping[str, frozenset[str] | None]
 Scans = Mapping[str, Sequence[Shard]]
 """The shards of each target that scans, by its name."""
 
+NO_SCANS: Scans = {}
+
 MISSING_VALUE = "missing_value"
 """The reason of a part whose subject has no value for one of the target's placeholders."""
 
@@ -140,20 +142,25 @@ def plan_units(
     targets: Sequence[TargetSpec],
     families: Families = FAMILY_CATEGORIES,
     optional: Collection[str] = (),
-    scans: Scans | None = None,
+    scans: Scans = NO_SCANS,
+    scanning: Collection[str] = (),
 ) -> list[Unit]:
     """The units of a job, in a fixed order, so that planning twice gives the same.
 
     A target that cannot be rendered safely for a subject becomes a part that has failed already: it must show in
-    the outcome, and no eraser may try it. ``optional``: identifiers of which it is no fault to have none. ``scans``:
-    the shards of the targets that scan, by name; ``None``: those are not planned, their window is still open.
+    the outcome, and no eraser may try it. ``optional``: identifiers of which it is no fault to have none. ``scanning``:
+    requests for which tables are scanned now, in the ``scans``; they get what has no final outcome yet. The others get
+    everything but what would have to be scanned.
     """
     by_target: dict[TargetSpec, list[Part]] = {}
     beside: dict[TargetSpec, tuple[TargetSpec, ...]] = {}
     for request in requests:
-        for spec in targets_for(request, targets, families):
-            if spec.is_scan and scans is None:
-                continue
+        covered = targets_for(request, targets, families)
+        if request.request_id in scanning:
+            covered = _unfinished(request, covered)
+        else:
+            covered = [spec for spec in covered if not spec.is_scan]
+        for spec in covered:
             if spec not in beside:
                 beside[spec] = neighbours(spec, targets)
             by_target.setdefault(spec, []).append(_part(request, spec, beside[spec], optional))
@@ -165,16 +172,31 @@ def plan_units(
     for kind in ("dynamodb", "s3"):
         units += _units_of_kind(job_id, kind, {spec: parts for spec, parts in alone.items() if spec.kind == kind})
     units += _linked_units(job_id, linked, by_target)
-    units += _scan_units(job_id, {spec: parts for spec, parts in by_target.items() if spec.is_scan}, scans or {})
+    units += _scan_units(job_id, {spec: parts for spec, parts in by_target.items() if spec.is_scan}, scans)
     return units
+
+
+def final_targets(request: ErasureRequest) -> frozenset[str]:
+    """Names of the targets about which nothing is left to do for the request."""
+    return frozenset(outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES)
+
+
+def _unfinished(request: ErasureRequest, covered: Sequence[TargetSpec]) -> list[TargetSpec]:
+    """What has no final outcome, and all that leads to it or that it leads to."""
+    final = final_targets(request)
+    roots = {_root(spec).name for spec in covered if spec.name not in final}
+    return [spec for spec in covered if _root(spec).name in roots]
+
+
+def _root(spec: TargetSpec) -> TargetSpec:
+    return [spec, *spec.ancestors()][-1]
 
 
 def linked_groups(specs: Iterable[TargetSpec]) -> list[list[TargetSpec]]:
     """The targets that lead to others or that others lead to, each with those that it belongs to, in their order."""
     groups: dict[str, list[TargetSpec]] = {}
     for spec in specs:
-        root = [spec, *spec.ancestors()][-1]
-        groups.setdefault(root.name, []).append(spec)
+        groups.setdefault(_root(spec).name, []).append(spec)
     return [group for group in groups.values() if any(spec.for_each is not None for spec in group)]
 
 
@@ -238,7 +260,7 @@ def refusal(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[Tar
 
     What items say is not known before they are read: of a target that others lead to, the first of these is looked at.
     """
-    root = [spec, *spec.ancestors()][-1]
+    root = _root(spec)
     try:
         for values in values_of(request, spec):
             check_alone(root, all_targets, values)

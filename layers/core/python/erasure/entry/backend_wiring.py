@@ -9,6 +9,7 @@ from aws_lambda_powertools.logging.logger import Logger
 from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.data_reader import LambdaDataReader
 from erasure.adapters.idempotency_store import DynamoDBIdempotencyStore
 from erasure.adapters.key_store import DynamoDBKeyStore, DynamoDBRateCounter
 from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue
@@ -123,6 +124,7 @@ def _accounts(
             data_maps=stores.data_maps,
             audit=stores.audit,
             functions=functions,
+            reader=LambdaDataReader(functions),
             now=utc_now,
         ),
         idempotency=idempotency,

@@ -199,13 +199,15 @@ class StartJobsSettings(NamedTuple):
 
 
 class PlanJobSettings(NamedTuple):
-    """``erase_dynamodb_function``, ``erase_s3_function``: the names that units carry to the state machine."""
+    """``erase_dynamodb_function``, ``erase_s3_function``: the names that units carry to the state machine.
+    ``reader_function``: may read the targets, and is asked for further ids of subjects and for sizes of tables."""
 
     requests_table: str
     registry_table: str
     audit_table: str
     erase_dynamodb_function: str
     erase_s3_function: str
+    reader_function: str
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> PlanJobSettings:
@@ -217,16 +219,22 @@ class PlanJobSettings(NamedTuple):
             audit_table=reader.text("AUDIT_TABLE"),
             erase_dynamodb_function=reader.text("ERASE_DYNAMODB_FUNCTION"),
             erase_s3_function=reader.text("ERASE_S3_FUNCTION"),
+            reader_function=reader.text("READER_FUNCTION"),
         )
         reader.finish()
         return settings
 
 
 class EraserSettings(NamedTuple):
-    """``slice_margin_seconds``: a slice begins no new work this long before the function's time is up."""
+    """``slice_margin_seconds``: a slice begins no new work this long before the function's time is up.
+    ``capacity_share``: percent of a provisioned table's capacity that erasing may take. ``digest_key_secret_arn``:
+    of the eraser that redacts."""
 
     requests_table: str
     slice_margin_seconds: int
+    capacity_share: int
+    digest_key_secret_arn: str
+    external_id: str
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> EraserSettings:
@@ -235,6 +243,9 @@ class EraserSettings(NamedTuple):
         settings = cls(
             requests_table=reader.text("REQUESTS_TABLE"),
             slice_margin_seconds=reader.integer("SLICE_MARGIN_SECONDS", 15, 1, 600),
+            capacity_share=reader.integer("CAPACITY_SHARE", 50, 1, 100),
+            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN", ""),
+            external_id=reader.text("TARGET_EXTERNAL_ID", ""),
         )
         reader.finish()
         return settings
@@ -246,6 +257,8 @@ class VerifyTargetSettings(NamedTuple):
     requests_table: str
     slice_margin_seconds: int
     max_verify_rounds: int
+    capacity_share: int
+    external_id: str
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> VerifyTargetSettings:
@@ -255,6 +268,8 @@ class VerifyTargetSettings(NamedTuple):
             requests_table=reader.text("REQUESTS_TABLE"),
             slice_margin_seconds=reader.integer("SLICE_MARGIN_SECONDS", 15, 1, 600),
             max_verify_rounds=reader.integer("MAX_VERIFY_ROUNDS", 3, 1, 10),
+            capacity_share=reader.integer("CAPACITY_SHARE", 50, 1, 100),
+            external_id=reader.text("TARGET_EXTERNAL_ID", ""),
         )
         reader.finish()
         return settings

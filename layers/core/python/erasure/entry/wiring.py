@@ -26,6 +26,8 @@ Environment = Mapping[str, str] | None
 Targets = Mapping[str, "Target"]
 S3_CONCURRENCY = 8
 """Deleting calls of one S3 task in flight."""
+READER_SECONDS = 240
+"""How long planning waits for what the reader finds out; it has a minute for the rest."""
 
 
 def utc_now() -> datetime:
@@ -109,21 +111,30 @@ def build_start_jobs(environment: Environment, clients: Clients) -> Handler:
 def build_plan_job(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.audit_log import DynamoDBAuditLog
     from erasure.adapters.data_map_store import DynamoDBDataMapStore
+    from erasure.adapters.data_reader import LambdaDataReader
+    from erasure.adapters.messaging import LambdaFunctions
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.task_store import DynamoDBTaskStore
     from erasure.entry.workers import make_plan_job
+    from erasure.services.plan_job import PlanJobDependencies
 
     settings = env.PlanJobSettings.load(environment)
     dynamodb = _getter(clients, "dynamodb")
-    return make_plan_job(
+    # As long as the reader may take, and no repetition: planning again is the state machine's to decide.
+    functions = LambdaFunctions(
+        lambda: clients.get("lambda", read_timeout=READER_SECONDS, total_max_attempts=1),
+        {"verify_target": settings.reader_function},
+    )
+    use = PlanJobDependencies(
         requests=DynamoDBRequestStore(dynamodb, settings.requests_table),
         tasks=DynamoDBTaskStore(dynamodb, settings.requests_table),
         data_maps=DynamoDBDataMapStore(dynamodb, settings.registry_table),
         audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
+        reader=LambdaDataReader(functions),
         now=utc_now,
-        erasers={"dynamodb": settings.erase_dynamodb_function, "s3": settings.erase_s3_function},
-        logger=Logger(),
     )
+    erasers = {"dynamodb": settings.erase_dynamodb_function, "s3": settings.erase_s3_function}
+    return make_plan_job(use, erasers, Logger())
 
 
 def build_erase_dynamodb(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:

@@ -6,17 +6,20 @@ What each takes and returns is in ``docs/architecture.md``. Nothing here logs mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging.logger import Logger
 
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import InvalidInputError, places_of
-from erasure.ports import AuditLog, Clock, DataMapStore, RequestStore, TaskStore, Workflow
+from erasure.ports import AuditLog, Clock, RequestStore, TaskStore, Workflow
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.verify_unit import VerifyUnitDependencies, holds_anything, verify_unit
 from erasure.targets.protocol import Deadline
+
+if TYPE_CHECKING:
+    from erasure.services.plan_job import PlanJobDependencies
 
 Handler = Callable[[Any, Any], Any]
 
@@ -60,32 +63,14 @@ def make_start_jobs(workflow: Workflow, batch_queue_arn: str, logger: Logger) ->
     return handle
 
 
-def make_plan_job(
-    *,
-    requests: RequestStore,
-    tasks: TaskStore,
-    data_maps: DataMapStore,
-    audit: AuditLog,
-    now: Clock,
-    erasers: Mapping[str, str],
-    logger: Logger,
-) -> Handler:
+def make_plan_job(use: PlanJobDependencies, erasers: Mapping[str, str], logger: Logger) -> Handler:
     """``erasers``: function name by kind of target."""
     from erasure.domain.plan import passes_of_each
     from erasure.services.plan_job import plan_job
 
     def handle(event: Any, _context: Any) -> dict[str, Any]:
         job_id, request_ids = event["job_id"], event["request_ids"]
-        units = plan_job(
-            job_id,
-            request_ids,
-            event["attempt"],
-            requests=requests,
-            tasks=tasks,
-            data_maps=data_maps,
-            audit=audit,
-            now=now,
-        )
+        units = plan_job(job_id, request_ids, event["attempt"], use)
         logger.info("job planned", job_id=job_id, units=len(units), tasks=sum(len(unit.tasks) for unit in units))
         passes = passes_of_each(len(units))
         return {

@@ -9,6 +9,7 @@ from datetime import datetime
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
+from erasure.domain.times import format_time
 from erasure.errors import UnavailableError
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
 from erasure.services.earlier_jobs import CLOSED
@@ -18,7 +19,7 @@ from erasure.services.task_parts import outcomes_of, parts_by_request, words_of
 PARALLEL_REQUESTS = 8
 ACCESS_REVOKED, ACCESS_NOT_REVOKED = "access_revoked", "access_not_revoked"
 """The events with which a partial job closes a request."""
-_FINISHED, _ATTENTION = "finished", "attention"
+_FINISHED, _ATTENTION, _WAITS_FOR_SCAN = "finished", "attention", "waits_for_scan"
 """The events with which any other job does."""
 _TRIES = 5
 
@@ -56,7 +57,8 @@ def close_job(
 
     def close(request_id: str) -> tuple[bool, float] | None:
         parts = own.get(request_id, [])
-        job = _Job(job_id, outcomes_of(parts), words_of(parts), partial)
+        scanned = any(task.shard is not None for task, _ in parts)
+        job = _Job(job_id, outcomes_of(parts), words_of(parts), partial, scanned)
         closed = _close(request_id, job, requests, audit, now)
         if closed is None:
             return None
@@ -73,20 +75,27 @@ def close_job(
 @dataclass(frozen=True, slots=True)
 class _Job:
     """A job as one of its requests sees it. ``outcomes``: of the targets that it covered for this request.
-    ``words``: what each calls it when it has done something."""
+    ``words``: what each calls it when it has done something. ``scanned``: it has scanned tables for the request."""
 
     job_id: str
     outcomes: tuple[TargetOutcome, ...]
     words: Mapping[str, str]
     partial: bool
+    scanned: bool = False
+
+    def waits(self, request: ErasureRequest) -> bool:
+        """Whether tables are still to be scanned for the request, at the end of its window."""
+        return request.scan_at is not None and not self.scanned and not self.partial
 
     @property
     def event_id(self) -> str:
         return f"{CLOSED}{self.job_id}"
 
-    def event(self, *, done: bool) -> str:
+    def event(self, *, done: bool, waits: bool) -> str:
         if self.partial:
             return ACCESS_REVOKED if done else ACCESS_NOT_REVOKED
+        if waits and done:
+            return _WAITS_FOR_SCAN
         return _FINISHED if done else _ATTENTION
 
     def stands(self, request: ErasureRequest, told: str) -> bool | None:
@@ -127,15 +136,19 @@ def _write(
     request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry], requests: RequestStore, now: datetime
 ) -> tuple[ErasureRequest, bool] | None:
     outcomes = merge_outcomes(request.outcomes, job.outcomes, job.words)
-    # This job must have covered something: outcomes of an earlier attempt alone do not finish a request.
-    done = bool(job.outcomes) and is_finished(job.outcomes if job.partial else outcomes)
+    waits = job.waits(request)
+    # This job must have covered something, or have something to wait for: outcomes of an earlier attempt alone do not
+    # finish a request.
+    done = is_finished(job.outcomes if job.partial else outcomes) if job.outcomes else waits and not outcomes
     details: dict[str, object] = {"job_id": job.job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
-    if not job.outcomes:
+    if waits and request.scan_at is not None:
+        details["scan_at"] = format_time(request.scan_at)
+    elif not job.outcomes:
         details["reason"] = "no_targets"
     entry = next_entry(
         request.request_id,
         entries[-1] if entries else None,
-        job.event(done=done),
+        job.event(done=done, waits=waits),
         now,
         details,
         event_id=job.event_id,
@@ -146,8 +159,9 @@ def _write(
         outcomes,
         now,
         entry,
-        finished=done and not job.partial,
+        finished=done and not job.partial and not waits,
         # A partial job neither calls for attention, since the rest is still to come, nor calls it off.
         attention=request.attention if job.partial else not done,
+        scanned=job.scanned,
     )
-    return (request, done) if is_written else None
+    return (request, done) if is_written and not (waits and done) else None

@@ -57,8 +57,10 @@ def take_over(
 
 
 def going_on_from(units: Sequence[Unit], done: DoneBefore) -> list[Unit]:
-    """The units, with parts that go on from what was done before."""
-    return [replace(unit, tasks=tuple(_task_from(task, done) for task in unit.tasks)) for unit in units]
+    """The units, with parts that go on from what was done before. Of a target that is worked on in several pieces, the
+    first one does."""
+    left = dict(done)
+    return [replace(unit, tasks=tuple(_task_from(task, left) for task in unit.tasks)) for unit in units]
 
 
 def _silenced(job_id: str, attempt: int, request_id: str, audit: AuditLog, now: Clock) -> str | None:
@@ -93,17 +95,14 @@ def _counts(job_id: str, request_ids: set[str], store: TaskStore) -> list[tuple[
         )
     )
     own = parts_by_request(concerned)
-    return [
-        (
-            (request_id, task.spec.name),
-            Done(
-                part.erased,
-                part.at_least or (part.status == PENDING and not is_stopped[task.unit, task.number]),
-            ),
-        )
-        for request_id in request_ids
-        for task, part in own[request_id]
-    ]
+    counts: dict[tuple[str, str], Done] = {}
+    for request_id in request_ids:
+        for task, part in own[request_id]:
+            place = (request_id, task.spec.name)
+            before = counts.get(place, Done(0, at_least=False))
+            unclear = part.at_least or (part.status == PENDING and not is_stopped[task.unit, task.number])
+            counts[place] = Done(before.erased + part.erased, before.at_least or unclear)
+    return list(counts.items())
 
 
 def _stop(task: Task, store: TaskStore) -> bool:
@@ -118,10 +117,10 @@ def _stop(task: Task, store: TaskStore) -> bool:
     return True
 
 
-def _task_from(task: Task, done: DoneBefore) -> Task:
+def _task_from(task: Task, left: dict[tuple[str, str], Done]) -> Task:
     parts = []
     for part in task.parts:
-        before = done.get((part.request_id, task.spec.name))
+        before = left.pop((part.request_id, task.spec.name), None)
         parts.append(part if before is None else replace(part, erased=before.erased, at_least=before.at_least))
     return replace(task, parts=tuple(parts))
 

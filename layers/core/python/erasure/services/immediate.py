@@ -14,9 +14,9 @@ from erasure.domain.plan import FAILED, VERIFIED, Unit, targets_for
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import UnavailableError
-from erasure.ports import AuditLog, Clock, DataMapStore, Functions, RequestStore, TaskStore
+from erasure.ports import AuditLog, Clock, DataMapStore, DataReader, Functions, RequestStore, TaskStore
 from erasure.services.close_job import close_job
-from erasure.services.plan_job import plan_job
+from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.side_by_side import side_by_side
 from erasure.services.start_jobs import job_id_for
 from erasure.targets.protocol import Deadline
@@ -45,6 +45,7 @@ class ImmediateJobs:
         data_maps: DataMapStore,
         audit: AuditLog,
         functions: Functions,
+        reader: DataReader,
         now: Clock,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -53,6 +54,7 @@ class ImmediateJobs:
         self._data_maps = data_maps
         self._audit = audit
         self._functions = functions
+        self._planning = PlanJobDependencies(requests, tasks, data_maps, audit, reader, now)
         self._now = now
         self._sleep = sleep
 
@@ -64,17 +66,7 @@ class ImmediateJobs:
         called again after it has returned False or died. Raises what the stores raise.
         """
         job_id = job_id_for(request_id, ATTEMPT)
-        units = plan_job(
-            job_id,
-            [request_id],
-            ATTEMPT,
-            requests=self._requests,
-            tasks=self._tasks,
-            data_maps=self._data_maps,
-            audit=self._audit,
-            now=self._now,
-            categories=categories,
-        )
+        units = plan_job(job_id, [request_id], ATTEMPT, self._planning, categories)
         request = self._requests.get(request_id)
         if request is None:
             return False
@@ -82,14 +74,16 @@ class ImmediateJobs:
         if not is_ours and self._was_erased(request, categories):
             return True
         side_by_side(lambda unit: self._work_on(job_id, unit, deadline), units, PARALLEL_UNITS)
-        statuses = [part.status for task in self._tasks.tasks(job_id) for part in task.parts]
+        own = [(task, part) for task in self._tasks.tasks(job_id) for part in task.parts]
+        statuses = [part.status for _, part in own]
         if not statuses:
             # Nothing of these categories to do is fine. A map that covers nothing of the subject at all is not.
             return is_ours and categories is not None and bool(self._covered(request))
         # What is still being worked on is left open: closing would end the counting, and a job is closed only once.
         if all(status in (VERIFIED, FAILED) for status in statuses):
             self._close(job_id, request_id, is_partial=categories is not None)
-        return all(status == VERIFIED for status in statuses)
+        # What the law wants kept is kept in every family; what a bucket does not let go is not gone.
+        return all(part.status == VERIFIED and (task.spec.retain or not part.kept.count) for task, part in own)
 
     def _close(self, job_id: str, request_id: str, *, is_partial: bool) -> None:
         close_job(
@@ -104,15 +98,22 @@ class ImmediateJobs:
 
     def _work_on(self, job_id: str, unit: Unit, deadline: Deadline) -> None:
         """Erase and verify in turn until the verifier wants no more or time is up. The tasks tell how far it got."""
-        eraser = ERASERS[unit.kind]
-        event = {"job_id": job_id, "unit": unit.name, "eraser": eraser, "passes_left": _PASSES}
+        event: dict[str, Any] = {
+            "job_id": job_id,
+            "unit": unit.name,
+            "eraser": ERASERS[unit.kind],
+            "passes_left": _PASSES,
+        }
+        if len(unit.kinds) > 1:
+            event |= {"level": 0, "erasers": [ERASERS[kind] for kind in unit.kinds]}
         try:
             while True:
-                if self._call(eraser, event, deadline) is None:
+                if self._call(event["eraser"], event, deadline) is None:
                     return
                 step = self._call(VERIFIER, event, deadline)
                 if step is None or not step["again"] or step["wait"] >= deadline.remaining():
                     return
+                event |= {name: step[name] for name in ("eraser", "level") if name in step}
                 if step["wait"]:
                     self._sleep(step["wait"])
         except UnavailableError:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from erasure.domain.plan import PENDING, Families, Unit, plan_units
+from erasure.domain.plan import (
+    FAILED,
+    PENDING,
+    Families,
+    Scans,
+    Task,
+    Unit,
+    final_targets,
+    plan_units,
+    targets_for,
+)
 from erasure.domain.request import ErasureRequest
+from erasure.domain.scope import needs
 from erasure.errors import NotFoundError
-from erasure.ports import AuditLog, Clock, DataMapStore, PinnedJob, PinnedMap, RequestStore, TaskStore
+from erasure.ports import AuditLog, Clock, DataMapStore, DataReader, PinnedJob, PinnedMap, RequestStore, TaskStore
 from erasure.services.earlier_jobs import PLANNED, going_on_from, take_over
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
@@ -16,69 +28,185 @@ from erasure.services.task_parts import parts_by_request
 PARALLEL_REQUESTS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class PlanJobDependencies:
+    """``reader``: asked for further ids of subjects and for the sizes of tables, if the map has a use for them."""
+
+    requests: RequestStore
+    tasks: TaskStore
+    data_maps: DataMapStore
+    audit: AuditLog
+    reader: DataReader
+    now: Clock
+
+
 def plan_job(
     job_id: str,
     request_ids: Sequence[str],
     attempt: int,
-    *,
-    requests: RequestStore,
-    tasks: TaskStore,
-    data_maps: DataMapStore,
-    audit: AuditLog,
-    now: Clock,
+    use: PlanJobDependencies,
     categories: Sequence[str] | None = None,
 ) -> list[Unit]:
     """Claim the requests, write their tasks, and return the units that have something to do.
 
     Requests that may not be started (cancelled, held, finished, not due yet) or that another job of this attempt has
     are left out. What an earlier job has erased and not told, this one goes on from. ``categories``: of what each
-    request covers, these only. Raises :class:`NotFoundError` when a request does not exist at all: such a job must not
-    end green.
+    request covers, these only, and nothing that has to be scanned. Raises :class:`NotFoundError` when a request does
+    not exist at all: such a job must not end green.
     """
-    pinned = tasks.pinned(job_id)
-    data_map = _map_of(pinned, data_maps)
-    # What the job was planned with, also if a request may not be started any more by now: its erasers see to that.
-    claimed = _load(pinned.request_ids if pinned else request_ids, requests)
+    pinned = use.tasks.pinned(job_id)
+    data_map = _map_of(pinned, use.data_maps)
     if pinned is None:
-        own = side_by_side(
-            lambda request: requests.start(request, now(), data_map.version, job_id, attempt),
-            claimed,
-            PARALLEL_REQUESTS,
-        )
-        claimed = [request for request, is_ours in zip(claimed, own, strict=True) if is_ours]
-    # Planned again, a job may have been overtaken itself.
-    own_now = claimed if pinned is None else [request for request in claimed if request.job_id == job_id]
-    done_before = take_over(job_id, attempt, own_now, tasks=tasks, audit=audit, now=now)
+        # What claiming leaves has the identifiers and the scans that it will be planned with.
+        claimed = _claim(job_id, _load(request_ids, use.requests), attempt, data_map, use)
+        claimed = _identified(job_id, claimed, data_map, use)
+        scanning = _scan_now(job_id, claimed, data_map, use) if categories is None else []
+        scans = _shards(scanning, data_map, use.reader)
+        pinned = PinnedJob(data_map.version, _ids(claimed), scans, _ids(scanning))
+        own_now = claimed
+    else:
+        # What the job was planned with, also if a request may not be started any more by now: its erasers see to that.
+        claimed = _load(pinned.request_ids, use.requests)
+        # Planned again, a job may have been overtaken itself.
+        own_now = [request for request in claimed if request.job_id == job_id]
+    done_before = take_over(job_id, attempt, own_now, tasks=use.tasks, audit=use.audit, now=use.now)
     units = plan_units(
         job_id,
         [request if categories is None else _limited(request, categories, data_map.families) for request in claimed],
         data_map.targets,
         data_map.families,
+        data_map.optional,
+        pinned.scans,
+        pinned.scanning,
     )
     units = going_on_from(units, done_before) if done_before else units
     all_tasks = [task for unit in units for task in unit.tasks]
     if claimed:
-        tasks.create_job(job_id, [request.request_id for request in claimed], data_map, all_tasks)
-    planned = parts_by_request(all_tasks)
+        use.tasks.create_job(job_id, pinned, data_map, all_tasks)
+    _record(job_id, claimed, data_map, all_tasks, use)
+    return [unit for unit in units if any(task.parts_in(PENDING) for task in unit.tasks)]
+
+
+def _claim(
+    job_id: str, requests: Sequence[ErasureRequest], attempt: int, data_map: PinnedMap, use: PlanJobDependencies
+) -> list[ErasureRequest]:
+    own = side_by_side(
+        lambda request: use.requests.start(request, use.now(), data_map.version, job_id, attempt),
+        requests,
+        PARALLEL_REQUESTS,
+    )
+    return [request for request, is_ours in zip(requests, own, strict=True) if is_ours]
+
+
+def _identified(
+    job_id: str, requests: list[ErasureRequest], data_map: PinnedMap, use: PlanJobDependencies
+) -> list[ErasureRequest]:
+    """The requests with all that is known of their subjects' further ids. Those that another job has taken meanwhile
+    are left out.
+
+    What an earlier job of the request has read stays known: the items that it was read from may be gone. What another
+    request has read is never used: what was this subject's address then may be somebody else's now.
+    """
+    wanted: dict[str, frozenset[str]] = {}
+    for request in requests:
+        targets = targets_for(request, data_map.targets, data_map.families)
+        wanted[request.request_id] = frozenset(name for spec in targets for name in needs(spec)[1])
+    names = frozenset[str]().union(*wanted.values())
+    rules = [rule for rule in data_map.identifiers if rule.name in names]
+    if not rules:
+        return requests
+    asking = [request for request in requests if wanted[request.request_id]]
+    found = use.reader.identify([request.subject for request in asking], rules)
+    known = {
+        request.request_id: merged_identifiers(request.identifiers, read)
+        for request, read in zip(asking, found, strict=True)
+    }
+
+    def noted(request: ErasureRequest) -> ErasureRequest | None:
+        identifiers = known.get(request.request_id, request.identifiers)
+        if identifiers == request.identifiers or use.requests.note_identifiers(request, job_id, identifiers):
+            return replace(request, identifiers=identifiers)
+        return None
+
+    return [request for request in side_by_side(noted, requests, PARALLEL_REQUESTS) if request is not None]
+
+
+def merged_identifiers(
+    first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """All values of both, by name, each once."""
+    return {name: tuple(dict.fromkeys([*first.get(name, ()), *second.get(name, ())])) for name in {**first, **second}}
+
+
+def _scan_now(
+    job_id: str, requests: Sequence[ErasureRequest], data_map: PinnedMap, use: PlanJobDependencies
+) -> list[ErasureRequest]:
+    """The requests whose window has ended. Those whose window is open are noted to be scanned at its end."""
+    scanning = []
+    for request in requests:
+        final = final_targets(request)
+        windows = [
+            spec.window_hours
+            for spec in targets_for(request, data_map.targets, data_map.families)
+            if spec.is_scan and spec.name not in final
+        ]
+        if not windows:
+            continue
+        scan_at = request.scan_at or end_of_window(use.now(), max(windows))
+        if scan_at <= use.now():
+            scanning.append(request)
+        else:
+            use.requests.wait_for_scan(request, job_id, scan_at)
+    return scanning
+
+
+def end_of_window(now: datetime, hours: int) -> datetime:
+    """When the window ends in which ``now`` is: all windows of so many hours end at the same times for everybody, so
+    that requests share a scan."""
+    seconds = hours * 3600
+    return datetime.fromtimestamp((int(now.timestamp()) // seconds + 1) * seconds, UTC)
+
+
+def _shards(scanning: Sequence[ErasureRequest], data_map: PinnedMap, reader: DataReader) -> Scans:
+    specs = {
+        spec.name: spec
+        for request in scanning
+        for spec in targets_for(request, data_map.targets, data_map.families)
+        if spec.is_scan
+    }
+    return reader.shards(list(specs.values())) if specs else {}
+
+
+def _record(
+    job_id: str,
+    requests: Sequence[ErasureRequest],
+    data_map: PinnedMap,
+    tasks: Sequence[Task],
+    use: PlanJobDependencies,
+) -> None:
+    planned = parts_by_request(tasks)
 
     def record(request: ErasureRequest) -> None:
         own = planned.get(request.request_id, [])
-        audit.append(
+        use.audit.append(
             request.request_id,
             "planned",
-            now(),
+            use.now(),
             {
                 "job_id": job_id,
                 "data_map_version": data_map.version,
                 "data_map_digest": data_map.digest,
-                "targets": [task.spec.name for task, _ in own],
-                "refused": {task.spec.name: part.reason for task, part in own if part.status != PENDING},
+                "targets": list(dict.fromkeys(task.spec.name for task, _ in own)),
+                "refused": {task.spec.name: part.reason for task, part in own if part.status == FAILED},
             },
             event_id=f"{PLANNED}{job_id}",
         )
 
-    side_by_side(record, claimed, PARALLEL_REQUESTS)
-    return [unit for unit in units if any(task.parts_in(PENDING) for task in unit.tasks)]
+    side_by_side(record, requests, PARALLEL_REQUESTS)
+
+
+def _ids(requests: Sequence[ErasureRequest]) -> tuple[str, ...]:
+    return tuple(request.request_id for request in requests)
 
 
 def _map_of(pinned: PinnedJob | None, data_maps: DataMapStore) -> PinnedMap:

@@ -1,4 +1,4 @@
-"""Sends off requests that were to wait until now.
+"""Sends off requests that were to wait until now: for their time, or for the end of the window of a scan.
 
 A request is sent first and taken off the list of those that wait then. A sweep that dies in between, or two at a time,
 send it twice: jobs claim their requests, so the second finds nothing to do. The other order could lose one.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from erasure.domain.request import REQUESTED, ErasureRequest
+from erasure.domain.request import REQUESTED, STARTED, ErasureRequest
 from erasure.ports import Clock, JobQueue, RequestStore
 from erasure.services.side_by_side import side_by_side
 from erasure.targets.protocol import Deadline
@@ -44,7 +45,7 @@ def release_due(requests: RequestStore, queue: JobQueue, now: Clock, deadline: D
         if not due:
             break
         found = list(requests.get_many(due).values())
-        sent += _send(found, queue)
+        sent += _send(found, queue, now())
         taken_off = side_by_side(lambda request: requests.release(request, now()), found, PARALLEL_RELEASES)
         released += sum(taken_off)
         gone = {request.request_id for request, is_gone in zip(found, taken_off, strict=True) if is_gone}
@@ -52,9 +53,16 @@ def release_due(requests: RequestStore, queue: JobQueue, now: Clock, deadline: D
     return Sweep(sent, released)
 
 
-def _send(requests: Sequence[ErasureRequest], queue: JobQueue) -> int:
-    """Those that no job has taken yet: after a sweep that died, some may have been sent already."""
-    request_ids = [request.request_id for request in requests if request.state == REQUESTED]
-    if request_ids:
-        queue.send(request_ids, _FIRST_ATTEMPT)
-    return len(request_ids)
+def _send(requests: Sequence[ErasureRequest], queue: JobQueue, now: datetime) -> int:
+    """Those that no job has taken yet (after a sweep that died, some may have been sent already), and those for which
+    tables are to be scanned. These get another attempt, all that have had as many in one message: they share the
+    scan."""
+    by_attempt: dict[int, list[str]] = {}
+    for request in requests:
+        if request.state == REQUESTED:
+            by_attempt.setdefault(_FIRST_ATTEMPT, []).append(request.request_id)
+        elif request.state == STARTED and request.scan_at is not None and request.scan_at <= now:
+            by_attempt.setdefault(max(_FIRST_ATTEMPT, request.attempt) + 1, []).append(request.request_id)
+    for attempt, request_ids in by_attempt.items():
+        queue.send(request_ids, attempt)
+    return sum(map(len, by_attempt.values()))
