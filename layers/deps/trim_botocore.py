@@ -35,6 +35,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "GetItem",
         "PutItem",
         "Query",
+        "Scan",
         "TransactWriteItems",
         "UpdateItem",
     ),
@@ -44,6 +45,10 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "CreateSession",  # botocore's own, for directory buckets
         "DeleteObject",
         "DeleteObjects",
+        "GetBucketVersioning",
+        "GetObjectLegalHold",
+        "GetObjectLockConfiguration",
+        "GetObjectRetention",
         "HeadBucket",  # botocore's own too, to follow a bucket to its region
         "ListMultipartUploads",
         "ListObjectVersions",
