@@ -432,7 +432,11 @@ class FakeDataMapStore:
     def put(self, data_map: DataMap, now: datetime) -> int:  # noqa: ARG002 - the port's signature
         current = self.current()
         if current is None or current.digest != data_map.digest:
-            self.maps.append(PinnedMap(len(self.maps) + 1, data_map.digest, data_map.targets, data_map.families))
+            self.maps.append(
+                PinnedMap(
+                    len(self.maps) + 1, data_map.digest, data_map.targets, data_map.families, data_map.identifiers
+                )
+            )
             self.documents[len(self.maps)] = dict(data_map.document)
         return len(self.maps)
 
