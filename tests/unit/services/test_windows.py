@@ -1,4 +1,4 @@
-"""Requests whose data can only be found by a scan: the rest goes at once, the scan is shared at the end of its window."""
+"""Requests whose data only a scan finds: the rest goes at once, the scan is shared at the end of its window."""
 
 from __future__ import annotations
 
@@ -179,10 +179,7 @@ def test_shards_add_up_to_one_outcome(world: World) -> None:
     run(world, request, 1)
     world.clock.advance(24 * 3600)
     ((ids, attempt),) = sweep(world)
-    world.target.script["archive"] = [
-        SliceResult(4, done=True),
-        SliceResult(0, done=False, problem="x", permanent=True),
-    ]
+    world.target.script["archive"] = [SliceResult(0, done=False, problem="access_denied", permanent=True)]
     run_all(world, list(ids), attempt)
     assert outcomes(world, request)["archive"] == (OUTCOME_FAILED, 5)
     assert world.requests.records[request.request_id].attention
