@@ -10,13 +10,17 @@ from typing import Any
 import parliament
 import pytest
 
+from erasure.domain.permissions import ERASE, VERIFY, Place, grants
+from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from tests.unit.translated_template import of_type, resources, statements
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ROLE = "arn:aws:iam::210987654321:role/data/erasure"
 PARAMETERS = {
     "TargetTables": "app-accounts,app-sessions",
     "TargetBuckets": "app-documents,app-avatars",
     "TargetKeys": KEY,
+    "TargetRoles": ROLE,
 }
 ROLES: dict[str, Any] = of_type(resources(PARAMETERS), "AWS::IAM::Role")
 FUNCTION_ROLES = sorted(
@@ -155,6 +159,52 @@ def test_keys_of_tables_are_used_through_dynamodb_only() -> None:
     assert using["VerifyTargetRole"]["Action"] == ["kms:Decrypt", "kms:DescribeKey"]
     without = of_type(resources(), "AWS::IAM::Role")
     assert "kms:" not in json.dumps(without)
+
+
+def test_roles_are_assumed_by_who_works_on_targets() -> None:
+    """Erasers and the verifier may assume the roles that are given and no other; without any, nobody may."""
+    assumed = {
+        name: statement["Resource"]
+        for name, role in ROLES.items()
+        for statement in statements(role)
+        if any(action.startswith("sts:") for action in statement["Action"])
+    }
+    assert assumed == {name: [ROLE] for name in (*ERASERS, "VerifyTargetRole")}
+    for role in of_type(resources(), "AWS::IAM::Role").values():
+        assert not any(action.startswith("sts:") for s in statements(role) for action in s["Action"])
+
+
+ACCOUNTS = KeyRule("pk", "{user_id}")
+SCANNED = TargetSpec("scanned", "content", dynamodb=DynamoDBRule("app-accounts", ACCOUNTS, scan=True))
+FILES = TargetSpec("files", "content", s3=S3Rule("app-documents", prefix="{user_id}/"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "role", "purpose"),
+    [
+        (TargetSpec("deleted", "content", dynamodb=DynamoDBRule("app-accounts", ACCOUNTS)), ERASERS[0], ERASE),
+        (
+            TargetSpec(
+                "detached",
+                "content",
+                dynamodb=DynamoDBRule("app-accounts", ACCOUNTS, index="by-user"),
+                detach=DetachRule("members"),
+            ),
+            ERASERS[0],
+            ERASE,
+        ),
+        (SCANNED, ERASERS[0], ERASE),
+        (SCANNED, "VerifyTargetRole", VERIFY),
+        (FILES, ERASERS[1], ERASE),
+        (FILES, "VerifyTargetRole", VERIFY),
+    ],
+)
+def test_roles_have_what_their_targets_need(spec: TargetSpec, role: str, purpose: str) -> None:
+    """What a target's action needs, by the list that `data-map check` and other accounts' sessions go by, the
+    template's role allows."""
+    for grant in grants(spec, purpose, Place("aws", "eu-west-1", "123456789012")):
+        for resource in grant.resources:
+            assert set(grant.actions) <= allowed(role, resource)
 
 
 def test_an_eraser_has_one_kind() -> None:

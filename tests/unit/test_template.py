@@ -391,6 +391,15 @@ def test_lists_of_targets_take_no_wildcards() -> None:
         assert not re.fullmatch(pattern, bad), bad
 
 
+def test_the_list_of_roles_takes_no_wildcards() -> None:
+    """Each role that may be assumed is named."""
+    pattern = source()["Parameters"]["TargetRoles"]["AllowedPattern"]
+    for fine in ("", "arn:aws:iam::123456789012:role/erasure", "arn:aws-cn:iam::123456789012:role/data/erasure+1"):
+        assert re.fullmatch(pattern, fine), fine
+    for bad in ("*", "arn:aws:iam::123456789012:role/*", "arn:aws:iam::*:role/x", "arn:aws:iam::123456789012:user/x"):
+        assert not re.fullmatch(pattern, bad), bad
+
+
 def test_nothing_local_reaches_aws() -> None:
     """The emulator's domain and mapping exist locally only; the account's settings on AWS only."""
     assert {name for name in LOCAL if name not in AWS and not name.startswith("Answer")} == {
