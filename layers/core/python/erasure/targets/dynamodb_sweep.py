@@ -11,8 +11,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from erasure.domain.outcome import NOTHING_KEPT, Kept
+from erasure.domain.times import format_time
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_calls import READERS, REJECTED, Calls
 from erasure.targets.dynamodb_plan import Attributes, ErasePlan, identity
@@ -28,6 +31,8 @@ class Progress:
     to the same text: what they have in common is worked on once, and counts for the first.
 
     ``counted``: items deleted, changed or, in verification, left. ``outstanding``: items found and not yet settled.
+    ``kept``: in verification, items that may stay. ``error``: what ended the subject's work; ``flaw``: what is wrong
+    with some item of it, which keeps nobody from working on the others.
     """
 
     positions: list[int]
@@ -35,42 +40,71 @@ class Progress:
     counted: int = 0
     outstanding: int = 0
     read_to_end: bool = False
+    kept: Kept = NOTHING_KEPT
     error: TargetError | None = None
+    flaw: TargetError | None = None
+
+    @property
+    def seen(self) -> bool:
+        """Whether everything was seen, and all was done that could be."""
+        return self.read_to_end and not self.outstanding and self.error is None
 
     @property
     def done(self) -> bool:
         """Whether everything was seen and settled."""
-        return self.read_to_end and not self.outstanding and self.error is None
+        return self.seen and self.flaw is None
+
+    @property
+    def problem(self) -> TargetError | None:
+        """What to tell: a flaw only when nothing but flaws is left."""
+        return self.flaw if self.seen else self.error
 
 
 @dataclass(slots=True)
 class Claim:
     """An item and the subjects for which it was found. More than one: it changed hands between two reads of an index;
-    whose it is then shows the condition of its deletion, tried for one after the other."""
+    whose it is then shows the condition of its deletion, tried for one after the other. ``item``: as it was read, if
+    that is to be relied on. ``segment``: of a scan, where it was found."""
 
     key: Attributes
     subjects: list[Progress]
+    item: Attributes | None = None
+    segment: int = 0
 
 
 @dataclass(slots=True)
 class Outcome:
     """What came of one batch. ``settled``: items about which nothing is left to do, deleted or not.
 
-    ``failed``: problems of one subject; ``error``: the table's. ``time_up``: time ran out before all was settled.
+    ``failed``: problems of one subject; ``flaws``: of one of its items, the others go on; ``error``: the table's.
+    ``kept``: items that may stay. ``time_up``: time ran out before all was settled.
     """
 
     counted: Counter[Progress] = field(default_factory=Counter)
     settled: Counter[Progress] = field(default_factory=Counter)
     failed: dict[Progress, TargetError] = field(default_factory=dict)
+    flaws: dict[Progress, TargetError] = field(default_factory=dict)
+    kept: dict[Progress, Kept] = field(default_factory=dict)
     error: TargetError | None = None
     time_up: bool = False
+
+    def keep(self, subject: Progress, until: datetime) -> None:
+        """Count one more item of the subject that may stay until then."""
+        self.kept[subject] = _both(self.kept.get(subject, NOTHING_KEPT), Kept(1, format_time(until)))
 
     def add(self, other: Outcome) -> None:
         self.counted.update(other.counted)
         self.settled.update(other.settled)
         self.failed |= other.failed
+        self.flaws |= other.flaws
+        for subject, kept in other.kept.items():
+            self.kept[subject] = _both(self.kept.get(subject, NOTHING_KEPT), kept)
         self.error = graver(self.error, other.error)
         self.time_up = self.time_up or other.time_up
+
+
+def _both(first: Kept, second: Kept) -> Kept:
+    return Kept(first.count + second.count, max(first.until or "", second.until or "") or None)
 
 
 def graver(first: TargetError | None, second: TargetError | None) -> TargetError | None:
@@ -86,13 +120,145 @@ class Way:
 
     ``query``: arguments of the Query that reads a subject. ``work``: settles up to ``batch_items`` claims, of any
     subjects and each of another item, in a worker's thread; without it, the items that pages count are all there is.
-    ``enough``: a subject with so many counted is not read further.
+    ``enough``: a subject with so many counted is not read further. ``carries``: pages say all that is looked at.
     """
 
     query: Callable[[ErasePlan], dict[str, Any]]
     work: Callable[[list[Claim]], Outcome] | None
     batch_items: int
     enough: float = float("inf")
+    carries: bool = False
+
+
+OnCounted = Callable[[Progress, int], None]
+
+
+class Batches:
+    """Claims put together to full batches, of which a bounded number is under way in a pool.
+
+    All bookkeeping is done in the caller's thread. ``on_counted`` may raise. ``on_left``: told of each claim that is
+    given up although another slice may settle it; not of those whose subject has failed for good. ``stopped``: no
+    more may be begun; ``error``: the table's problem because of which, if there is one.
+    """
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        way: Way,
+        workers: int,
+        deadline: Deadline,
+        on_counted: OnCounted,
+        on_left: Callable[[Claim], None] = lambda _: None,
+    ) -> None:
+        self._pool = pool
+        self._way = way
+        self._workers = workers
+        self._deadline = deadline
+        self._on_counted = on_counted
+        self._on_left = on_left
+        self._batch: dict[tuple[str, ...], Claim] = {}
+        self._in_flight: dict[Future[Outcome], list[Claim]] = {}
+        self.stopped = False
+        self.error: TargetError | None = None
+
+    def add(self, subject: Progress, item: Attributes, segment: int = 0) -> bool:
+        """Put an item that was found into a batch; False: no more may be sent."""
+        key = subject.plan.key_of(item)
+        # An index may list an item twice; a batch may not name it twice.
+        known = self._batch.get(identity(key))
+        claim = known or self._batch.setdefault(identity(key), Claim(key, [], segment=segment))
+        # Of two readings that differ, nobody knows which is the later one.
+        claim.item = item if self._way.carries and (known is None or known.item == item) else None
+        if subject not in claim.subjects:
+            claim.subjects.append(subject)
+            subject.outstanding += 1
+        return len(self._batch) < self._way.batch_items or self.send()
+
+    def send(self) -> bool:
+        """Hand over what there is, full or not, as soon as there is room; False: nothing more may be begun."""
+        self.make_room()
+        if self.stopped or self._deadline.expired():
+            self.stopped = True
+            return False
+        batch, self._batch = list(self._batch.values()), {}
+        assert self._way.work is not None  # noqa: S101 - without work, nothing is claimed
+        if batch:
+            self._in_flight[self._pool.submit(self._way.work, batch)] = batch
+        return True
+
+    def make_room(self) -> None:
+        """Take in what is finished, and wait until another batch can be sent."""
+        self._collect(below=2 * self._workers)
+
+    def finish(self, *, begun_only: bool) -> None:
+        """Wait for all that was sent; ``begun_only``: for what has been begun, and take back the rest."""
+        if begun_only:
+            for batch in [batch for batch in self._in_flight if batch.cancel()]:
+                for claim in self._in_flight.pop(batch):
+                    self._on_left(claim)
+        self._collect(below=1)
+
+    def open_segments(self) -> set[int]:
+        """The segments in which something was found that is not settled yet."""
+        waiting = [self._batch.values(), *self._in_flight.values()]
+        return {claim.segment for claims in waiting for claim in claims}
+
+    def count(self, subject: Progress, count: int) -> None:
+        subject.counted += count
+        self._on_counted(subject, count)
+
+    def fail(self, subject: Progress, error: TargetError) -> None:
+        """Work on for the others only."""
+        subject.error = subject.error or error
+        for known, claim in list(self._batch.items()):
+            if subject in claim.subjects:
+                claim.subjects.remove(subject)
+                if not subject.error.permanent:
+                    self._on_left(claim)
+                if not claim.subjects:
+                    del self._batch[known]
+
+    def stop(self, error: TargetError) -> None:
+        self.stopped = True
+        self.error = graver(self.error, error)
+
+    def _collect(self, below: int) -> None:
+        """Take in finished batches, waiting until fewer than ``below`` are in flight."""
+        finished = {batch for batch in self._in_flight if batch.done()}
+        while True:
+            for batch in finished:
+                self._take(self._in_flight.pop(batch), batch.result())
+            if len(self._in_flight) < below:
+                return
+            finished, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
+
+    def _take(self, claims: list[Claim], outcome: Outcome) -> None:
+        for subject, settled in outcome.settled.items():
+            subject.outstanding -= settled
+        for subject, flaw in outcome.flaws.items():
+            subject.flaw = subject.flaw or flaw
+        for subject, kept in outcome.kept.items():
+            subject.kept = _both(subject.kept, kept)
+        for subject, error in outcome.failed.items():
+            self.fail(subject, error)
+        if outcome.error is not None:
+            self.stop(outcome.error)
+        elif outcome.time_up:
+            self.stopped = True
+        self._tell_left(claims, outcome)
+        for subject, count in outcome.counted.items():
+            self.count(subject, count)
+
+    def _tell_left(self, claims: list[Claim], outcome: Outcome) -> None:
+        claimed = Counter(subject for claim in claims for subject in claim.subjects)
+        left = {
+            subject
+            for subject, number in claimed.items()
+            if outcome.settled[subject] < number and not (subject.error is not None and subject.error.permanent)
+        }
+        for claim in claims:
+            if not left.isdisjoint(claim.subjects):
+                self._on_left(claim)
 
 
 class Sweep:
@@ -105,7 +271,7 @@ class Sweep:
         deadline: Deadline,
         way: Way,
         workers: int,
-        on_counted: Callable[[Progress, int], None] = lambda _, __: None,
+        on_counted: OnCounted = lambda _, __: None,
     ) -> None:
         self._calls = calls
         self._subjects = subjects
@@ -116,46 +282,41 @@ class Sweep:
         self._limit = {"Limit": PAGE_ITEMS} if len(subjects) > 1 and way.work is not None else {}
         self._waiting: deque[tuple[Progress, dict[str, Any]]] = deque()
         self._reading: dict[Future[Any], tuple[Progress, dict[str, Any]]] = {}
-        self._batch: dict[tuple[str, ...], Claim] = {}
-        self._in_flight: set[Future[Outcome]] = set()
-        self._stopped = False
-        self._error: TargetError | None = None
 
     def run(self) -> TargetError | None:
         """Work until done or stopped. A problem of the table, which is returned, is that of all who are not done."""
         readers = min(READERS, len(self._subjects))
         with ThreadPoolExecutor(self._workers + readers) as pool:
+            batches = Batches(pool, self._way, self._workers, self._deadline, self._on_counted)
             reached_end = False
             try:
-                reached_end = self._go_through(pool, readers)
+                reached_end = self._go_through(pool, readers, batches)
             finally:
                 for reading in self._reading:
                     reading.cancel()
-                if not reached_end:
-                    self._in_flight = {batch for batch in self._in_flight if not batch.cancel()}
-                self._collect(below=1)
+                batches.finish(begun_only=not reached_end)
         for subject in self._subjects:
-            if self._error is not None and not subject.done and subject.error is None:
-                subject.error = self._error
-        return self._error
+            if batches.error is not None and not subject.done and subject.error is None:
+                subject.error = batches.error
+        return batches.error
 
-    def _go_through(self, pool: ThreadPoolExecutor, readers: int) -> bool:
+    def _go_through(self, pool: ThreadPoolExecutor, readers: int, batches: Batches) -> bool:
         """Hand batches to the workers; returns whether all was read and handed over."""
-        for subject, page in self._pages(pool, readers):
-            self._collect(below=2 * self._workers)
-            if self._stopped:
+        for subject, page in self._pages(pool, readers, batches):
+            batches.make_room()
+            if batches.stopped:
                 return False
             if self._way.work is None:
-                self._count(subject, page["Count"])
-            elif not self._claim(subject, page["Items"], pool):
+                batches.count(subject, page["Count"])
+            elif not _claim(subject, page["Items"], batches):
                 return False
             if not page.get("LastEvaluatedKey"):
                 subject.read_to_end = True
-        return not self._stopped and (not self._batch or self._send(pool))
+        return not batches.stopped and (self._way.work is None or batches.send())
 
-    def _pages(self, pool: ThreadPoolExecutor, readers: int) -> Iterator[tuple[Progress, Any]]:
+    def _pages(self, pool: ThreadPoolExecutor, readers: int, batches: Batches) -> Iterator[tuple[Progress, Any]]:
         self._waiting.extend((subject, self._way.query(subject.plan) | self._limit) for subject in self._subjects)
-        self._read_on(pool, readers)
+        self._read_on(pool, readers, batches)
         while self._reading:
             if not any(reading.done() for reading in self._reading):
                 wait(self._reading, return_when=FIRST_COMPLETED)
@@ -166,19 +327,19 @@ class Sweep:
             except TargetError as error:
                 page = None
                 if error.code == REJECTED:
-                    self._fail(subject, error)
+                    batches.fail(subject, error)
                 else:
-                    self._stop(error)
+                    batches.stop(error)
             if page and (cursor := page.get("LastEvaluatedKey")):
                 self._waiting.append((subject, query | {"ExclusiveStartKey": cursor}))
-            self._read_on(pool, readers)
+            self._read_on(pool, readers, batches)
             if page and self._wanted(subject):
                 yield subject, page
-            if self._stopped:
+            if batches.stopped:
                 return
 
-    def _read_on(self, pool: ThreadPoolExecutor, readers: int) -> None:
-        while self._waiting and len(self._reading) < readers and not (self._stopped or self._deadline.expired()):
+    def _read_on(self, pool: ThreadPoolExecutor, readers: int, batches: Batches) -> None:
+        while self._waiting and len(self._reading) < readers and not (batches.stopped or self._deadline.expired()):
             subject, query = self._waiting.popleft()
             if self._wanted(subject):
                 self._reading[pool.submit(self._calls.ask, "query", query, self._deadline)] = (subject, query)
@@ -186,71 +347,16 @@ class Sweep:
     def _wanted(self, subject: Progress) -> bool:
         return subject.error is None and subject.counted < self._way.enough
 
-    def _claim(self, subject: Progress, items: list[Attributes], pool: ThreadPoolExecutor) -> bool:
-        """Put a page's keys into batches; False: no more may be sent."""
-        if not all(subject.plan.covers(item) for item in items):
-            detail = "an item beyond the rule was answered"
-            self._fail(subject, TargetError(REJECTED, permanent=True, detail=detail))
-            return True
-        for item in items:
-            key = subject.plan.key_of(item)
-            # An index may list an item twice; a batch may not name it twice.
-            claim = self._batch.setdefault(identity(key), Claim(key, []))
-            if subject not in claim.subjects:
-                claim.subjects.append(subject)
-                subject.outstanding += 1
-            if len(self._batch) == self._way.batch_items and not self._send(pool):
-                return False
-            if subject.error is not None:
-                break
-        return True
 
-    def _send(self, pool: ThreadPoolExecutor) -> bool:
-        self._collect(below=2 * self._workers)
-        if self._stopped or self._deadline.expired():
-            self._stopped = True
+def _claim(subject: Progress, items: list[Attributes], batches: Batches) -> bool:
+    """Put a page's keys into batches; False: no more may be sent."""
+    if not all(subject.plan.covers(item) for item in items):
+        detail = "an item beyond the rule was answered"
+        batches.fail(subject, TargetError(REJECTED, permanent=True, detail=detail))
+        return True
+    for item in items:
+        if not batches.add(subject, item):
             return False
-        batch, self._batch = list(self._batch.values()), {}
-        assert self._way.work is not None  # noqa: S101 - without work, nothing is claimed
-        if batch:
-            self._in_flight.add(pool.submit(self._way.work, batch))
-        return True
-
-    def _collect(self, below: int) -> None:
-        """Take in finished batches, waiting until fewer than ``below`` are in flight."""
-        finished = {batch for batch in self._in_flight if batch.done()}
-        while True:
-            self._in_flight -= finished
-            for batch in finished:
-                self._take(batch.result())
-            if len(self._in_flight) < below:
-                return
-            finished, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
-
-    def _take(self, outcome: Outcome) -> None:
-        for subject, settled in outcome.settled.items():
-            subject.outstanding -= settled
-        for subject, error in outcome.failed.items():
-            self._fail(subject, error)
-        if outcome.error is not None:
-            self._stop(outcome.error)
-        elif outcome.time_up:
-            self._stopped = True
-        for subject, count in outcome.counted.items():
-            self._count(subject, count)
-
-    def _count(self, subject: Progress, count: int) -> None:
-        subject.counted += count
-        self._on_counted(subject, count)
-
-    def _fail(self, subject: Progress, error: TargetError) -> None:
-        subject.error = subject.error or error
-        for known, claim in list(self._batch.items()):
-            if subject in claim.subjects:
-                claim.subjects.remove(subject)
-                if not claim.subjects:
-                    del self._batch[known]
-
-    def _stop(self, error: TargetError) -> None:
-        self._stopped = True
-        self._error = graver(self._error, error)
+        if subject.error is not None:
+            break
+    return True
