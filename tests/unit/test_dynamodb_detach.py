@@ -8,7 +8,7 @@ import pytest
 
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_detach import make_update
-from erasure.targets.dynamodb_plan import Detachment, ErasePlan, Match
+from erasure.targets.dynamodb_plan import Detachment, ErasePlan, Match, Treatment
 
 PLAN = ErasePlan(
     table="t",
@@ -16,7 +16,7 @@ PLAN = ErasePlan(
     consistent=False,
     key=("id",),
     matches=(Match("org", "acme", prefix=False), Match("for", "U#ann#", prefix=True)),
-    detachment=Detachment("likes", "ann", frozenset({"for"})),
+    treatment=Treatment(Detachment("likes", "ann", frozenset({"for"}))),
 )
 
 

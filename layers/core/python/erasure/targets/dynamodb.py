@@ -1,4 +1,4 @@
-"""Erase people's items from DynamoDB tables, or detach people from items, and look again.
+"""Erase people's items from DynamoDB tables, detach people from items or redact these, and look again.
 
 A slice reads pages of keys (strongly consistent where the engine has it) and works on them in batches that are filled
 across subjects, while the next pages are on their way. Every key is checked against its subject's rule in code before
@@ -11,24 +11,31 @@ import random as random_module
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from erasure.domain.target_spec import DynamoDBRule, TargetSpec
-from erasure.errors import TargetError
-from erasure.targets.dynamodb_calls import Calls
+from botocore.exceptions import BotoCoreError, ClientError
+
+from erasure.domain.target_spec import DIGEST, DynamoDBRule, TargetSpec
+from erasure.errors import TargetError, UnavailableError
+from erasure.ports import Clock
+from erasure.targets.dynamodb_calls import UNAVAILABLE, Calls
+from erasure.targets.dynamodb_change import Changer
 from erasure.targets.dynamodb_deletes import BATCH_ITEMS, Conditional, Deleter
-from erasure.targets.dynamodb_detach import Detacher
 from erasure.targets.dynamodb_pacing import MOST_PARTITIONS, PARTITION_UNITS_PER_SECOND, Pacer
 from erasure.targets.dynamodb_plan import (
     Detachment,
     ErasePlan,
     Match,
+    Treatment,
     make_plan,
     mismatch,
     render_detachment,
     render_matches,
 )
 from erasure.targets.dynamodb_reads import GET_ITEMS
+from erasure.targets.dynamodb_redact import ONLY_LOOKING, Redaction, make_redaction
 from erasure.targets.dynamodb_sweep import Progress, Sweep, Way
 from erasure.targets.dynamodb_verify import LEFT_BOUND, count_left
 from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
@@ -40,20 +47,27 @@ _REPORT_SECONDS = 1.0
 """How often ``on_erased`` is told about a subject, at most."""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class DynamoDBTarget:
     """Items of a DynamoDB table (:class:`erasure.targets.protocol.Target`). One instance serves several threads.
 
     ``client``: a botocore DynamoDB client, best made with
     :func:`erasure.targets.dynamodb_calls.client_options`. ``workers``: batches of one erasure in flight.
     ``conditional``: how items found through an index are deleted, ``"batch"`` (25 PartiQL statements a call) or
-    ``"single"`` (DeleteItem, for engines whose PartiQL has no conditional DELETE). ``sleep``, ``random`` and
-    ``clock`` can be replaced in tests.
+    ``"single"`` (DeleteItem, for engines whose PartiQL has no conditional DELETE). ``digest_key``: returns the key of
+    the digests that redacting puts in the place of values; only erasing needs it, and only where the rules say
+    ``digest``. ``now`` (by which items are retained), ``sleep``, ``random`` and ``clock`` can be replaced in tests.
 
-    ``erase`` needs DescribeTable, Query, BatchWriteItem, PartiQLDelete and DeleteItem, to detach BatchGetItem and
-    UpdateItem; ``verify`` DescribeTable, Query and BatchGetItem. Problems: ``target_missing``, ``map_mismatch``,
-    ``access_denied``, ``rejected``, ``missing_value``, ``ambiguous_identifier`` (permanent; the first also not, for an
-    index in the making), ``throttled`` and ``unavailable``. ``missing_value``, ``ambiguous_identifier`` and
-    ``rejected`` are mostly one subject's, the others the table's and thereby of all who are not done.
+    ``erase`` needs DescribeTable, Query, BatchWriteItem, PartiQLDelete and DeleteItem, to detach, redact or retain
+    BatchGetItem and UpdateItem; ``verify`` DescribeTable, Query and BatchGetItem. Problems: ``target_missing``,
+    ``map_mismatch``, ``access_denied``, ``rejected``, ``retention_unknown``, ``missing_value``,
+    ``ambiguous_identifier`` (permanent; the second also not, for an index in the making), ``throttled`` and
+    ``unavailable``. ``missing_value``, ``ambiguous_identifier``, ``retention_unknown`` and ``rejected`` are mostly one
+    subject's, the others the table's and thereby of all who are not done. ``retention_unknown``, and ``rejected`` of a
+    single item, are told when all else of the subject is done.
     """
 
     def __init__(
@@ -62,6 +76,8 @@ class DynamoDBTarget:
         *,
         workers: int = 4,
         conditional: Conditional = "batch",
+        digest_key: Callable[[], bytes] | None = None,
+        now: Clock = _utc_now,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_module.random,
         clock: Callable[[], float] = time.monotonic,
@@ -69,6 +85,8 @@ class DynamoDBTarget:
         self._calls = Calls(client, sleep, random)
         self._workers = workers
         self._conditional: Conditional = conditional
+        self._digest_key = digest_key
+        self._now = now
         self._clock = clock
         self._descriptions: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._lock = threading.Lock()
@@ -84,12 +102,13 @@ class DynamoDBTarget:
         """Delete the subjects' items until done or until the deadline; what is under way then is finished and counted.
 
         ``done``: all that this slice saw of the subject is gone; items written meanwhile may remain (``verify`` finds
-        them). With ``spec.detach``, items stay and the subject is taken out of them; those changed are counted.
+        them). With ``spec.detach`` or ``spec.redact``, items stay and are changed; with ``spec.retain``, those that are
+        kept stay. Items that were deleted or changed are counted.
         """
         results = [SliceResult(0, done=False) for _ in subjects]
         if deadline.expired():
             return results
-        found, problems = self._plans(spec, subjects, deadline)
+        found, problems = self._plans(spec, subjects, deadline, writing=True)
         for position, error in problems.items():
             results[position] = SliceResult(0, done=False, problem=error.code, permanent=error.permanent)
         if found:
@@ -100,7 +119,7 @@ class DynamoDBTarget:
             finally:
                 tally.report(0.0)
         for subject in found:
-            code, permanent = _problem(subject.error)
+            code, permanent = _problem(subject.problem)
             for position in subject.positions:
                 counted = subject.counted if position == subject.positions[0] else 0
                 results[position] = SliceResult(counted, subject.done, code, permanent)
@@ -109,35 +128,35 @@ class DynamoDBTarget:
     def verify(
         self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, scan: ScanRange | None = None
     ) -> list[VerifyResult]:
-        """Count what is left, up to a bound; see :func:`erasure.targets.dynamodb_verify.count_left`."""
+        """Count what is left, up to a bound, and what is kept; see
+        :func:`erasure.targets.dynamodb_verify.count_left`."""
         results = [VerifyResult(0, complete=False) for _ in subjects]
         if deadline.expired():
             return results
-        found, problems = self._plans(spec, subjects, deadline)
+        found, problems = self._plans(spec, subjects, deadline, writing=False)
         for position, error in problems.items():
             results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)
         if found:
-            self._forget_after(count_left(self._calls, found, deadline, self._workers), spec)
+            self._forget_after(count_left(self._calls, found, deadline, self._workers, self._now()), spec)
         for subject in found:
-            if subject.counted >= LEFT_BOUND:
-                result = VerifyResult(LEFT_BOUND, complete=True)
-            else:
-                result = VerifyResult(subject.counted, subject.done, *_problem(subject.error))
             for position in subject.positions:
-                results[position] = result
+                results[position] = _verified(subject)
         return results
 
     def _way(self, found: Sequence[Progress], deadline: Deadline) -> Way:
         plan = found[0].plan
         partitions = min(MOST_PARTITIONS, len({subject.plan.matches[0].text for subject in found}))
         pacer = Pacer(self._clock, PARTITION_UNITS_PER_SECOND * partitions)
-        if plan.detachment is not None:
-            return Way(ErasePlan.key_query, Detacher(self._calls, plan, pacer, deadline).detach, GET_ITEMS)
-        deleter = Deleter(self._calls, plan, pacer, deadline, self._conditional)
-        return Way(ErasePlan.key_query, deleter.delete, BATCH_ITEMS)
+        if plan.deletes:
+            deleter = Deleter(self._calls, plan, pacer, deadline, self._conditional)
+            return Way(ErasePlan.key_query, deleter.delete, BATCH_ITEMS)
+        changer = Changer(self._calls, plan, pacer, deadline, self._now())
+        if plan.told_by_pages:
+            return Way(ErasePlan.item_query, changer.change, BATCH_ITEMS, carries=True)
+        return Way(ErasePlan.key_query, changer.change, GET_ITEMS)
 
     def _plans(
-        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline
+        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, *, writing: bool
     ) -> tuple[list[Progress], dict[int, TargetError]]:
         """What can be worked on, and by position what keeps the others from it."""
         rendered: dict[tuple[tuple[Match, ...], Detachment | None], list[int]] = {}
@@ -151,13 +170,32 @@ class DynamoDBTarget:
         rule = spec.dynamodb
         if rule is not None and rendered:
             try:
+                redaction = self._redaction(spec, writing)
                 description = self._describe(rule, deadline)
                 for (matches, detachment), positions in rendered.items():
-                    found.append(Progress(positions, make_plan(rule, matches, description, detachment)))
+                    treatment = Treatment(detachment, redaction, spec.retain)
+                    found.append(Progress(positions, make_plan(rule, matches, description, treatment)))
             except TargetError as error:
                 self._forget(rule.table)  # so that a repaired table is seen at once
                 return [], problems | {position: error for positions in rendered.values() for position in positions}
         return found, problems
+
+    def _redaction(self, spec: TargetSpec, writing: bool) -> Redaction | None:
+        if not spec.redact:
+            return None
+        key = ONLY_LOOKING
+        if writing and any(rule.how == DIGEST for rule in spec.redact):
+            key = self._read_digest_key()
+        return make_redaction(spec.redact, key)
+
+    def _read_digest_key(self) -> bytes:
+        if self._digest_key is None:
+            raise mismatch("there is no key to make digests with")
+        try:
+            return self._digest_key()
+        except (BotoCoreError, ClientError, UnavailableError):
+            pass
+        raise TargetError(UNAVAILABLE, permanent=False)
 
     def _describe(self, rule: DynamoDBRule, deadline: Deadline) -> Mapping[str, Any]:
         with self._lock:
@@ -187,6 +225,14 @@ def _render(spec: TargetSpec, values: Values) -> tuple[tuple[Match, ...], Detach
 
 def _problem(error: TargetError | None) -> tuple[str | None, bool]:
     return (None, False) if error is None else (error.code, error.permanent)
+
+
+def _verified(subject: Progress) -> VerifyResult:
+    if subject.counted < LEFT_BOUND:
+        return VerifyResult(subject.counted, subject.done, *_problem(subject.problem), kept=subject.kept)
+    # Not read further: nobody knows how much more there is.
+    kept = replace(subject.kept, more=subject.kept.count > 0)
+    return VerifyResult(LEFT_BOUND, complete=True, kept=kept, more=True)
 
 
 class _Tally:

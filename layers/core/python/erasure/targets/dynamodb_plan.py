@@ -1,19 +1,22 @@
-"""From a rule and a table's description to what exactly is read, and deleted or detached.
+"""From a rule and a table's description to what exactly is read, and what is done to it.
 
 A plan exists only if the rule names the table's (or the index's) own key attributes and all of them are
 strings. Numbers are refused: DynamoDB stores ``01`` and ``1`` as one number, so two subjects could meet.
+A rule that scans may name any attributes; items that hold something other than a string there are nobody's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule
+from erasure.domain.retention import parse_period
+from erasure.domain.target_spec import CONSTANT, DIGEST, NULL, DetachRule, DynamoDBRule, KeyRule, RetainRule
 from erasure.domain.templates import Template, names_subject, parse_template
 from erasure.errors import InvalidInputError, TargetError
+from erasure.targets.dynamodb_redact import Redaction
 
 Attributes = dict[str, Any]
 """An item or a key in DynamoDB's own form: ``{"pk": {"S": "..."}}``."""
@@ -58,8 +61,21 @@ class Detachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Treatment:
+    """What becomes of items instead of being deleted: the subject is taken out of them, or they are redacted; and how
+    long they are kept. Without any of these they are deleted."""
+
+    detachment: Detachment | None = None
+    redaction: Redaction | None = None
+    retention: RetainRule | None = None
+
+
+DELETION = Treatment()
+
+
+@dataclass(frozen=True, slots=True)
 class ErasePlan:
-    """What to read and delete, or to detach, for one subject in one table.
+    """What to read and delete, to detach, redact or keep, for one subject in one table.
 
     ``key``: the table's own key attributes, partition first. ``matches``: what makes an item the subject's.
     ``consistent``: reads see every write before them (the table itself and its local indexes; never a global index).
@@ -70,7 +86,39 @@ class ErasePlan:
     consistent: bool
     key: tuple[str, ...]
     matches: tuple[Match, ...]
-    detachment: Detachment | None = None
+    treatment: Treatment = DELETION
+
+    @property
+    def detachment(self) -> Detachment | None:
+        return self.treatment.detachment
+
+    @property
+    def redaction(self) -> Redaction | None:
+        return self.treatment.redaction
+
+    @property
+    def retention(self) -> RetainRule | None:
+        return self.treatment.retention
+
+    @property
+    def deletes(self) -> bool:
+        """Whether every item that matches is deleted, whatever else it holds."""
+        return self.treatment == DELETION
+
+    @property
+    def looked_at(self) -> tuple[str, ...]:
+        """The attributes, besides keys and matches, on which it depends what happens to an item."""
+        names = set(self.redaction.attributes) if self.redaction is not None else set()
+        if self.detachment is not None:
+            names.add(self.detachment.attribute)
+        if self.retention is not None:
+            names.add(self.retention.attribute)
+        return tuple(sorted(names))
+
+    @property
+    def told_by_pages(self) -> bool:
+        """Whether the Query itself can tell, for certain, all on which it depends what happens to an item."""
+        return self.index is None and not self.deletes
 
     @property
     def conditions(self) -> tuple[Match, ...]:
@@ -112,8 +160,14 @@ class ErasePlan:
 
     def key_query(self) -> dict[str, Any]:
         """The Query, restricted to the key attributes of table and index."""
+        return self._projected(*self.projection())
+
+    def item_query(self) -> dict[str, Any]:
+        """The Query, restricted to what decides over items."""
+        return self._projected(*self.projection(*self.looked_at))
+
+    def _projected(self, names: dict[str, str], expression: str) -> dict[str, Any]:
         arguments = self.query()
-        names, expression = self.projection()
         arguments["ExpressionAttributeNames"] = arguments["ExpressionAttributeNames"] | names
         arguments["ProjectionExpression"] = expression
         return arguments
@@ -151,6 +205,8 @@ def render_matches(rule: DynamoDBRule, values: Mapping[str, str]) -> tuple[Match
     if rule.partition.prefix:
         raise mismatch("a partition key can only be matched as a whole")
     rules = _rules(rule)
+    if rule.scan and any(key_rule.prefix for key_rule in rules):
+        raise mismatch("a scan matches attributes as a whole only")
     templates = [_parsed(key_rule) for key_rule in rules]
     if not any(map(_names_subject, templates)):
         raise mismatch("the rule names no subject and would match everybody")
@@ -212,7 +268,7 @@ def make_plan(
     rule: DynamoDBRule,
     matches: tuple[Match, ...],
     description: Mapping[str, Any],
-    detachment: Detachment | None = None,
+    treatment: Treatment = DELETION,
 ) -> ErasePlan:
     """Check the rule against DescribeTable's ``Table``.
 
@@ -220,14 +276,57 @@ def make_plan(
     yet in it would be missed).
     """
     schema, consistent = description["KeySchema"], True
-    if rule.index is not None:
-        index, consistent = _find_index(rule.index, description)
-        schema = index["KeySchema"]
-    _check_keys(rule, schema, description["AttributeDefinitions"])
+    if rule.scan:
+        if rule.index is not None:
+            raise mismatch("a scan reads the table itself")
+    else:
+        if rule.index is not None:
+            index, consistent = _find_index(rule.index, description)
+            schema = index["KeySchema"]
+        _check_keys(rule, schema, description["AttributeDefinitions"])
     key = tuple(part["AttributeName"] for part in sorted(description["KeySchema"], key=lambda part: part["KeyType"]))
-    if detachment is not None and not detachment.naming.union({detachment.attribute}).isdisjoint(key):
+    plan = ErasePlan(rule.table, rule.index, consistent, key, matches, treatment)
+    if plan.detachment is not None:
+        _check_detachment(plan, plan.detachment)
+    if plan.redaction is not None:
+        _check_redaction(plan, plan.redaction, description["AttributeDefinitions"])
+    if plan.retention is not None:
+        _check_retention(plan.retention)
+    return plan
+
+
+def _check_detachment(plan: ErasePlan, detachment: Detachment) -> None:
+    if not detachment.naming.union({detachment.attribute}).isdisjoint(plan.key):
         raise mismatch("the table's own key cannot be taken out of an item")
-    return ErasePlan(rule.table, rule.index, consistent, key, matches, detachment)
+    if plan.redaction is not None or plan.retention is not None:
+        raise mismatch("items that are detached are neither redacted nor retained")
+
+
+def _check_redaction(plan: ErasePlan, redaction: Redaction, definitions: Sequence[Mapping[str, str]]) -> None:
+    if not redaction.attributes.isdisjoint(plan.key):
+        raise mismatch("the table's own key cannot be redacted")
+    if plan.retention is not None:
+        # Otherwise nobody would find the item again when its time has come, or know when that is.
+        lasting = {plan.retention.attribute, *(match.attribute for match in plan.matches)}
+        if not redaction.attributes.isdisjoint(lasting):
+            raise mismatch("what a retained item is found and kept by cannot be redacted")
+    # Attributes have definitions only as keys of the table or of an index, which take no other type.
+    types = {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+    for place in redaction.places:
+        kind = types.get(place.names[0])
+        for _, rule in place.rules:
+            if kind is not None and (rule.how == NULL or (rule.how in (CONSTANT, DIGEST) and kind != "S")):
+                raise mismatch("an index's key attribute cannot hold what redacting puts there")
+
+
+def _check_retention(retention: RetainRule) -> None:
+    try:
+        parse_period(retention.period)
+    except InvalidInputError:
+        pass
+    else:
+        return
+    raise mismatch("a period cannot be read")
 
 
 def _find_index(name: str, description: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:

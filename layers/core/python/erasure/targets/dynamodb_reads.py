@@ -19,8 +19,7 @@ def get_items(
 ) -> Iterator[list[Attributes]]:
     """The items that exist of at most 100 different ``keys``, in some order, as the table answers: what the plan looks
     at of each, and ``more`` attributes. Raises :class:`TargetError`; an iteration that ends has asked for every key."""
-    looked_at = more if plan.detachment is None else (plan.detachment.attribute, *more)
-    names, expression = plan.projection(*looked_at)
+    names, expression = plan.projection(*plan.looked_at, *more)
     request: dict[str, Any] = {
         plan.table: {
             "Keys": list(keys),

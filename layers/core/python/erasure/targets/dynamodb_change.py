@@ -1,0 +1,128 @@
+"""Change or delete items one by one, each as the verdict over it says, on the condition that it is as it was read.
+
+An item that somebody else writes to at the same time fails its condition and is read anew, with strong consistency:
+what others write is never lost, and what they made somebody else's, or brought under the law, is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from erasure.errors import TargetError
+from erasure.targets.dynamodb_calls import (
+    MAX_ATTEMPTS,
+    REJECTED,
+    THROTTLED,
+    UNAVAILABLE,
+    Calls,
+    ConditionFailedError,
+)
+from erasure.targets.dynamodb_pacing import Pacer, write_units
+from erasure.targets.dynamodb_plan import Attributes, ErasePlan, identity
+from erasure.targets.dynamodb_reads import get_items
+from erasure.targets.dynamodb_sweep import Claim, Outcome, Progress
+from erasure.targets.dynamodb_verdict import Verdict, judge
+from erasure.targets.protocol import Deadline
+
+_SHARE_OF_A_BATCH = 1 / 25
+
+
+class Changer:
+    """Changes batches of plans that differ in their texts only, of which ``plan`` is one; several threads may use it
+    at once. ``now``: aware; what is retained until later stays."""
+
+    def __init__(self, calls: Calls, plan: ErasePlan, pacer: Pacer, deadline: Deadline, now: datetime) -> None:
+        self._calls = calls
+        self._plan = plan
+        self._pacer = pacer
+        self._deadline = deadline
+        self._now = now
+
+    def change(self, claims: Sequence[Claim]) -> Outcome:
+        """Work on at most 100 different items; those that others change at the same time are read again, for a while.
+
+        An item that cannot be changed, or of which nobody knows how long it is kept, is settled, with a flaw."""
+        outcome, left, attempt = Outcome(), list(claims), 0
+        try:
+            while left:
+                if attempt == MAX_ATTEMPTS:
+                    changing = TargetError(UNAVAILABLE, permanent=False, detail="an item keeps changing")
+                    outcome.failed |= {subject: changing for claim in left for subject in claim.subjects}
+                    return outcome
+                if attempt and not self._calls.pause(attempt, self._deadline):
+                    outcome.time_up = True
+                    return outcome
+                left = self._once(left, outcome)
+                if outcome.time_up:
+                    return outcome
+                attempt += 1
+        except TargetError as error:
+            outcome.error = error
+        return outcome
+
+    def _once(self, claims: list[Claim], outcome: Outcome) -> list[Claim]:
+        """Read and change each item once; returns what has to be read again."""
+        missing, again = {}, []
+        for claim in claims:
+            if claim.item is None:
+                missing[identity(claim.key)] = claim
+            else:
+                again += self._work_on(claim, claim.item, outcome)
+        if missing and not outcome.time_up:
+            for items in get_items(self._calls, self._plan, [claim.key for claim in missing.values()], self._deadline):
+                for item in items:
+                    again += self._work_on(missing.pop(identity(self._plan.key_of(item))), item, outcome)
+        if outcome.time_up:
+            return []
+        for claim in missing.values():
+            outcome.settled.update(claim.subjects)
+        return again
+
+    def _work_on(self, claim: Claim, item: Attributes, outcome: Outcome) -> list[Claim]:
+        """What has to be read again of the claim."""
+        left = [subject for subject in claim.subjects if not self._settle(subject, item, outcome)]
+        return [Claim(claim.key, left)] if left else []
+
+    def _settle(self, subject: Progress, item: Attributes, outcome: Outcome) -> bool:
+        """Whether no more need be done about the item, for this subject."""
+        if outcome.time_up:
+            return True
+        verdict = judge(subject.plan, item, self._now)
+        problem = verdict.problem
+        try:
+            if verdict.operation is not None and not self._send(verdict):
+                outcome.time_up = True
+                return True
+        except ConditionFailedError:
+            return False
+        except TargetError as error:
+            if error.code != REJECTED:
+                raise
+            problem = error
+        else:
+            if not verdict.complete:
+                return False
+            outcome.counted[subject] += verdict.operation is not None
+        if problem is not None:
+            outcome.flaws.setdefault(subject, problem)
+        outcome.settled[subject] += 1
+        return True
+
+    def _send(self, verdict: Verdict) -> bool:
+        """One write, again while what keeps it may pass; False: there is no time for it."""
+        attempt = 0
+        while self._calls.wait(self._pacer.reserve(1), self._deadline):
+            try:
+                response = self._calls.once(str(verdict.operation), verdict.arguments)
+            except TargetError as error:
+                self._pacer.settle(1, 0)
+                if error.code == THROTTLED:
+                    self._pacer.throttled(_SHARE_OF_A_BATCH)
+                attempt += 1
+                if error.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
+                    raise
+                continue
+            self._pacer.settle(1, write_units(response, 1))
+            return True
+        return False
