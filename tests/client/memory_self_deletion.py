@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from erasure.domain.identifiers import new_request_id
+from erasure.domain.outcome import TargetOutcome
 from erasure.domain.subject import Subject
 from erasure.errors import ConflictError, DeleteIdRejectedError, NotFoundError
 from erasure.services.self_deletion import IssuedDeleteId, RequestView
@@ -23,6 +24,7 @@ class MemorySelfDeletion:
         self.now = now
         self.state = "finished"
         self.attention = False
+        self.outcomes: tuple[TargetOutcome, ...] = ()
         self.erased: list[Subject] = []
         self.waits: list[float] = []
         self.confirmed: list[object] = []
@@ -75,7 +77,7 @@ class MemorySelfDeletion:
         request_id = new_request_id()
         finished_at = now if self.state == "finished" else None
         view = RequestView(
-            request_id, self.state, self.attention, now, now + timedelta(hours=72), finished_at, outcomes=()
+            request_id, self.state, self.attention, now, now + timedelta(hours=72), finished_at, self.outcomes
         )
         self._requests[request_id] = (subject, view)
         if finished_at is not None:

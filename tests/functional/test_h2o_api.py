@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from aws_lambda_powertools.logging import Logger
 
+from erasure.domain.outcome import BLOCKED, RETAINED, TargetOutcome
 from erasure.domain.subject import Subject
 from erasure.entry import api as wire
 from erasure.entry.exchange import MAX_BODY_BYTES, OPEN, SUBJECT, Call, Route, answer
@@ -146,6 +147,23 @@ def test_confirmation_of_a_finished_erasure_is_an_empty_204(api: Api, case: str)
     assert (reply["statusCode"], reply["body"]) == (204, "")
     assert str(header_of(reply, "X-Erasure-Request-Id")).startswith("er_")
     assert api.service.erased == [ALICE]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        TargetOutcome("bills", "content", RETAINED, 3, kept=2, until="2031-01-01T00:00:00.000Z", basis="tax law"),
+        TargetOutcome("files", "content", BLOCKED, 0, kept=1, until=None),
+    ],
+)
+def test_nothing_that_is_kept_is_confirmed_as_gone(api: Api, outcome: TargetOutcome) -> None:
+    """With anything kept by law or by a lock there is no 204: the answer leads to the status that tells of it."""
+    api.service.outcomes = (outcome,)
+    reply = api.confirm(api.delete_id())
+    assert reply["statusCode"] == 202
+    status = body_of(show(api, body_of(reply)["request_id"]))
+    assert status["state"] == "finished"
+    assert status["targets"] == [outcome.to_dict()]
 
 
 def test_an_earlier_delete_id_stays_valid(api: Api) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import erasure
 from erasure.domain.identifiers import check_idempotency_key, is_request_id
-from erasure.domain.request import CANCELLED, FINISHED, HELD
+from erasure.domain.request import CANCELLED, HELD
 from erasure.domain.times import format_time
 from erasure.entry.exchange import SUBJECT, Call, Refusal, Route, answer
 from erasure.errors import DeleteIdRejectedError, InvalidInputError, NotFoundError
@@ -181,13 +181,14 @@ def _outcome(call: Call, view: RequestView) -> Response[str]:
     """The answer to a confirmation, by what has become of the request in the meantime.
 
     The client takes every 2xx as "my data is gone". 204 says so and is kept for exactly that. 202 is what the
-    contract prescribes while the erasure is on its way. When it is known not to come to its end by itself, because
+    contract prescribes while the erasure is on its way; it is also said of what the law or a lock keeps, whose status
+    tells until when. When it is known not to come to its end by itself, because
     something could not be erased or it was stopped, that is said at once, as an error, and not covered by a 202.
     """
     if view.attention:
         message = "Not everything could be erased yet. The operators have been told; nothing needs to be sent again."
         return _not_done(call, view, 500, "attention", message)
-    if view.state == FINISHED:
+    if view.is_gone:
         return answer(204, None, {"X-Erasure-Request-Id": view.request_id})
     if view.state in (HELD, CANCELLED):
         message = "The erasure was accepted but is not being carried out at present."

@@ -58,7 +58,7 @@ class IssuedDeleteId:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """A request as its subject may see it."""
+    """A request as its subject may see it. ``scan_at``: when the last of it is looked for, all else being done."""
 
     request_id: str
     state: str
@@ -67,11 +67,17 @@ class RequestView:
     due_at: datetime
     finished_at: datetime | None
     outcomes: tuple[TargetOutcome, ...]
+    scan_at: datetime | None = None
 
     @property
     def settled(self) -> bool:
         """Nothing will change by waiting a few seconds more."""
-        return self.state in (FINISHED, CANCELLED) or self.attention
+        return self.state in (FINISHED, CANCELLED) or self.attention or self.scan_at is not None
+
+    @property
+    def is_gone(self) -> bool:
+        """Everything is erased and verified, and nothing is kept for any reason."""
+        return self.state == FINISHED and not any(outcome.kept for outcome in self.outcomes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,7 @@ class SelfDeletionService:
             request.due_at,
             request.finished_at,
             request.outcomes,
+            request.scan_at if request.job_id in request.closed_jobs else None,
         )
 
     def _new_request(self, subject: Subject, digest: str, now: datetime) -> ErasureRequest:
