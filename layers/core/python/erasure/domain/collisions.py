@@ -8,7 +8,11 @@ refused when it is put.
 A target that names the organization matches in two forms, limited to one and cut off for all of them
 (:mod:`erasure.domain.scope`). Whatever is compared, is compared in both. A target that detaches deletes nothing, but
 takes a name out of what belongs to others: it has to name the subject just as exactly, and no item may be found by it
-and by another target of the same index.
+and by another target of the same index. Nor may one that redacts or retains meet one that does something else.
+
+Further identifiers are placeholders like the subject's own ids, and their values may be anything. What an item says
+(``{documents.attachment_key}``) may be anything too, but nobody knows it before the item is read: such a target is
+compared again with each value, and where its value decides alone, nothing can be compared before.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ _END = "\x00"
 """Ends a key attribute's text. Identifiers hold no control characters, so no value can hold it."""
 
 _SEPARATORS = frozenset(PREFIX_SEPARATORS + _END)
+_SUBJECTS = frozenset({"user_id", "group_id"})
+_OWN = _SUBJECTS | {"tenant_id", ORGANIZATION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,16 @@ def scopes_of(spec: TargetSpec) -> tuple[Scope, ...]:
 
 @lru_cache(maxsize=1024)
 def scope_of(spec: TargetSpec) -> Scope:
+    """Keys of objects; partition and sort key of items as one text; of a scan, its attributes in alphabetical order."""
     if spec.s3 is not None:
         text, exact = (spec.s3.key, True) if spec.s3.key is not None else (spec.s3.prefix, False)
         return Scope(parse_template(text or "", spec.name), exact)
     assert spec.dynamodb is not None
     rule = spec.dynamodb
-    # Partition and sort key as one text: a partition without a sort rule is everything that begins with it.
+    if rule.scan:
+        texts = [each.template + _END for each in sorted(_key_rules(spec), key=lambda each: each.attribute)]
+        return Scope(parse_template("".join(texts), spec.name), exact=True)
+    # A partition without a sort rule is everything that begins with it.
     text = rule.partition.template + _END + _sort_text(rule.sort)
     exact = rule.sort is not None and not rule.sort.prefix
     return Scope(parse_template(text, spec.name), exact)
@@ -95,7 +105,7 @@ def conflict(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> 
 
     ``OF_OTHERS``: it matches what ``other`` keeps for another subject, or (with an organization among the values)
     outside of the organization. ``OF_ANOTHER_KIND``: it matches what ``other`` keeps, perhaps of the same subject,
-    under another category, or what one of the two would delete and the other only detach.
+    under another category, or with which the two do different things.
     """
     if not _same_place(spec, other):
         return None
@@ -106,9 +116,31 @@ def conflict(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> 
         return OF_OTHERS
     if any(_lies_with_others(scope, text, values, theirs) for theirs in scopes):
         return OF_OTHERS
-    if _is_apart(spec, other) and any(_bind(text, scope.exact, theirs.template) is not None for theirs in scopes):
+    if is_apart(spec, other) and any(_meets(scope, text, values, theirs) for theirs in scopes):
         return OF_ANOTHER_KIND
     return None
+
+
+def meet(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> bool:
+    """Whether ``spec``, rendered for ``values``, matches anything that ``other`` may match for the same subject,
+    whatever items say."""
+    if not _same_place(spec, other):
+        return False
+    scope = scope_of(spec)
+    text = scope.template.render(values)
+    for theirs in scopes_of(other):
+        if _bind(text, scope.exact, theirs.template, open_attributes=True) is not None:
+            return True
+        bound = None if theirs.exact else _bind(text, True, theirs.template, may_go_on=True)
+        names = {name for name in _bound_names(bound or {}, scope) if not _is_attribute(name)}
+        if bound is not None and not _is_of_others(bound, names, values):
+            return True
+    return False
+
+
+def are_incomparable(spec: TargetSpec, other: TargetSpec) -> bool:
+    """Whether both are about one table and find its items in different ways: nobody can tell whether they meet."""
+    return _same_table(spec, other) and not _same_place(spec, other)
 
 
 def namesake(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> tuple[str, str] | None:
@@ -130,26 +162,39 @@ def namesake(spec: TargetSpec, values: Mapping[str, str], other: TargetSpec) -> 
 
 
 def broken_finds(targets: Sequence[TargetSpec]) -> Iterator[tuple[int, int]]:
-    """Positions of a target that detaches, and of another that finds items by an attribute that the first one changes.
+    """Positions of a target that detaches or redacts, and of another that needs an attribute that the first one
+    changes: to find items by it, to be led on by it, or to know until when they are kept.
 
     What the first one has worked on, the second would not find any more, and take for gone.
     """
     for number, target in enumerate(targets):
         changed = _changed_attributes(target)
         for other_number, other in enumerate(targets):
-            if number == other_number or target.dynamodb is None or other.dynamodb is None:
-                continue
-            if target.dynamodb.table != other.dynamodb.table or target.dynamodb.index == other.dynamodb.index:
-                continue  # within one index the two must not meet at all: conflict() sees to it
-            if changed.intersection(rule.attribute for rule in _key_rules(other)):
+            if number != other_number and changed and any(_breaks(target, changed, need) for need in _needs(other)):
                 yield number, other_number
 
 
+def _breaks(target: TargetSpec, changed: frozenset[str], need: tuple[TargetSpec, frozenset[str]]) -> bool:
+    other, attributes = need
+    # Within one place the two must not meet at all: conflict() sees to it.
+    return are_incomparable(target, other) and not changed.isdisjoint(attributes)
+
+
+def _needs(spec: TargetSpec) -> Iterator[tuple[TargetSpec, frozenset[str]]]:
+    """A target in whose items attributes have to stay as they are, with these."""
+    if spec.dynamodb is not None:
+        kept = {rule.attribute for rule in _key_rules(spec)} | ({spec.retain.attribute} if spec.retain else set())
+        yield spec, frozenset(kept)
+    if spec.for_each is not None:
+        names = {name for template in spec.templates() for name in template.names}
+        yield spec.for_each, frozenset(name.partition(".")[2] for name in names if "." in name)
+
+
 def _changed_attributes(spec: TargetSpec) -> frozenset[str]:
-    if spec.detach is None:
-        return frozenset()
-    named = {rule.attribute for rule in _key_rules(spec) if names_subject(rule.parsed().names)}
-    return frozenset({spec.detach.attribute, *named})
+    if spec.detach is not None:
+        named = {rule.attribute for rule in _key_rules(spec) if names_subject(rule.parsed().names)}
+        return frozenset({spec.detach.attribute, *named})
+    return frozenset(rule.path.partition(".")[0].removesuffix("[]") for rule in spec.redact)
 
 
 def _key_rules(spec: TargetSpec) -> tuple[KeyRule, ...]:
@@ -159,12 +204,27 @@ def _key_rules(spec: TargetSpec) -> tuple[KeyRule, ...]:
 
 
 def _same_place(spec: TargetSpec, other: TargetSpec) -> bool:
-    """Whether both are about one bucket, one table, or one index of it: only there keys can be compared."""
+    """Whether both are about one bucket, one table, or one index of it: only there keys can be compared. Scans are
+    compared by what they look for."""
     if spec.s3 is not None:
+        # Whatever the account is: there is but one bucket of a name.
         return other.s3 is not None and spec.s3.bucket == other.s3.bucket
+    if not _same_table(spec, other):
+        return False
     assert spec.dynamodb is not None
-    there = other.dynamodb
-    return there is not None and (spec.dynamodb.table, spec.dynamodb.index) == (there.table, there.index)
+    assert other.dynamodb is not None
+    if spec.dynamodb.scan and other.dynamodb.scan:
+        return {rule.attribute for rule in _key_rules(spec)} == {rule.attribute for rule in _key_rules(other)}
+    return (spec.dynamodb.scan, spec.dynamodb.index) == (other.dynamodb.scan, other.dynamodb.index)
+
+
+def _same_table(spec: TargetSpec, other: TargetSpec) -> bool:
+    """Whether both may be about one table: of one name, unless it is known that their accounts are different."""
+    if spec.dynamodb is None or other.dynamodb is None or spec.dynamodb.table != other.dynamodb.table:
+        return False
+    # Without a role it is the stack's own account, of which the map does not tell which one it is.
+    accounts = {each.role.arn.split(":")[4] for each in (spec, other) if each.role is not None}
+    return len(accounts) < 2
 
 
 def _never_meet(mine: Template, theirs: Template) -> bool:
@@ -180,11 +240,13 @@ def _never_meet(mine: Template, theirs: Template) -> bool:
     return False
 
 
-def _is_apart(spec: TargetSpec, other: TargetSpec) -> bool:
+def is_apart(spec: TargetSpec, other: TargetSpec) -> bool:
     """Whether the two may not meet, not even in one subject's own data. Both forms of a target have its name."""
     if spec.name == other.name:
         return False
-    return spec.category != other.category or spec.detach is not None or other.detach is not None
+    if spec.detach is not None or other.detach is not None:
+        return True
+    return (spec.category, spec.redact, spec.retain) != (other.category, other.redact, other.retain)
 
 
 def _covers_others(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
@@ -193,32 +255,76 @@ def _covers_others(scope: Scope, text: str, values: Mapping[str, str], other: Sc
     if bound is None:
         return False
     names = set(other.template.names)
-    if ORGANIZATION in values:
+    if ORGANIZATION in scope.template.names:
         # Limited to one organization, it must not reach what is of none.
         names.add(ORGANIZATION)
     else:
         names.discard(ORGANIZATION)
-    return any(name not in bound or bound[name] != values.get(name) for name in names)
+    if _led_by_items(values):
+        # What the items of another target lead to has no name here; that both lead to the same thing is no fault.
+        names = {name for name in names if name in values or name not in bound or not _is_attribute(name)}
+    return _is_of_others(bound, names, values)
 
 
 def _lies_with_others(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
-    """Whether the exact ``text`` of an id that looks like a path is in what the prefix ``other`` has for somebody else.
+    """Whether the ``text`` of an id that looks like a path is in what the prefix ``other`` has for somebody else.
 
     Only ids with separators are looked at: what the others render to is itself refused where it covers anybody else's.
     """
-    if not scope.exact or other.exact or not scope.template.ends_in_placeholder:
-        return False
-    if _SEPARATORS.isdisjoint(values[scope.template.names[-1]]):
+    if other.exact or all(_SEPARATORS.isdisjoint(values[name]) for name in scope.template.names):
         return False
     bound = _bind(text, True, other.template, may_go_on=True)
-    return bound is not None and any(value != values.get(name) for name, value in bound.items())
+    if bound is None:
+        return False
+    return _is_of_others(bound, _bound_names(bound, scope), values)
 
 
-def _bind(text: str, exact: bool, template: Template, *, may_go_on: bool = False) -> dict[str, str] | None:
+def _meets(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
+    """Whether ``text`` covers what ``other`` may render to, for whomever, or (if items led there) lies within what
+    ``other`` has for the same subject."""
+    if _bind(text, scope.exact, other.template, open_attributes=True) is not None:
+        return True
+    if other.exact or not _led_by_items(values):
+        return False  # of what ids render to, the other target knows when it is compared with this one
+    bound = _bind(text, True, other.template, may_go_on=True)
+    return bound is not None and not _is_of_others(bound, _bound_names(bound, scope), values)
+
+
+def _bound_names(bound: Mapping[str, str], scope: Scope) -> set[str]:
+    """The names of which the values matter: in all organizations, whichever it is does not."""
+    return set(bound) if ORGANIZATION in scope.template.names else set(bound) - {ORGANIZATION}
+
+
+def _is_of_others(bound: Mapping[str, str], names: Iterable[str], values: Mapping[str, str]) -> bool:
+    """Whether ``bound``, of which ``names`` matter, is not the subject's."""
+    names = set(names)
+    if not _SUBJECTS.isdisjoint(names):
+        # Who it is, is settled by that: of a person, each e-mail address is that person's.
+        names &= _OWN
+    return any(name not in bound or bound[name] != values.get(name) for name in names)
+
+
+def _led_by_items(values: Mapping[str, str]) -> bool:
+    return any(map(_is_attribute, values))
+
+
+def _is_attribute(name: str) -> bool:
+    """Whether a placeholder stands for an attribute of an item of another target."""
+    return "." in name
+
+
+def binds(text: str, template: Template, *, may_go_on: bool = False) -> bool:
+    """Whether ``template`` renders to ``text`` for anybody, or (``may_go_on``) to a beginning of it."""
+    return _bind(text, True, template, may_go_on=may_go_on) is not None
+
+
+def _bind(
+    text: str, exact: bool, template: Template, *, may_go_on: bool = False, open_attributes: bool = False
+) -> dict[str, str] | None:
     """Values with which ``template`` renders to ``text``, or (unless ``exact``) to something that begins with it.
 
     ``None``: there are none. Names that ``text`` leaves open are missing. ``may_go_on``: ``text`` may be longer than
-    what ``template`` renders to.
+    what ``template`` renders to. ``open_attributes``: what an item says may hold separators, as keys do.
     """
     bound: dict[str, str] = {}
     rest = text
@@ -231,7 +337,8 @@ def _bind(text: str, exact: bool, template: Template, *, may_go_on: bool = False
         separator = template.parts[position + 1][:1]
         if not separator and not exact:
             # The value goes on after the text. With a separator in it, it is no id that prefixes can tell apart.
-            return None if _SEPARATORS.intersection(rest) else bound
+            goes_on = open_attributes and _is_attribute(part)
+            return None if _SEPARATORS.intersection(rest) and not goes_on else bound
         length = rest.find(separator) if separator else len(rest)
         if length < 0:
             return None if exact else bound

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from erasure.domain.api_key import MODES, SCOPES
-from erasure.domain.data_map import _Document
+from erasure.domain.data_map_schema import Document
 from erasure.domain.outcome import FAILED, FINAL_OUTCOMES
 from erasure.entry.native import MAX_LIMIT, MAX_ORGANIZATIONS
 from erasure.entry.openapi_models import (
@@ -187,7 +187,7 @@ class Suppressions(Model):
 # The data map.
 
 
-class DataMapDocument(_Document):
+class DataMapDocument(Document):
     """Targets follow further rules, so that none can match anybody else's data; each that is broken is told."""
 
 
