@@ -18,17 +18,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import botocore.session
 import moto
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 
 from erasure.targets.s3 import S3Target, make_s3_client
 from tests.contract.dynamodb_engines import free_port
-from tests.contract.s3_fake import ENDPOINT, FakeS3
+from tests.contract.s3_fake import ENDPOINT, FakeS3, Raw, document, error
 
 START_SECONDS = 60
 
@@ -38,26 +42,34 @@ NO_RETRIES = {"mode": "standard", "total_max_attempts": 1}
 CONTROL_CHARACTERS = "keys with control characters"
 CARRIAGE_RETURNS = "keys with carriage returns"
 FOLDER_KEYS = "keys that end in a slash, in a versioned bucket"
-OBJECT_LOCK = "Object Lock"
+LOCK_WORDS = "a refusal that tells a lock from a ban"
+OLDER_LOCKS = "locks that hold one version of a key and not the others"
+OTHER_OWNERS = "refusing calls that expect another owner"
+KMS = "objects encrypted with a key that does not exist any more"
 SUSPENSION = "versions from before a suspension"
 NULL_MARKERS = "removing the delete marker that a suspended bucket calls null"
 
 LACKS = {
-    "fake": {OBJECT_LOCK: "the fake knows no retention; per-key refusals are tested in tests/functional"},
+    "fake": {},
     "moto": {
         CONTROL_CHARACTERS: "moto ignores EncodingType=url for versions and fails to write the key into XML",
         CARRIAGE_RETURNS: "moto ignores EncodingType=url for versions, and a parser reads a raw CR in XML as LF",
         SUSPENSION: "moto forgets a key's older versions when the key is written or deleted under suspension",
+        OLDER_LOCKS: "moto refuses to delete any version of a key of which one is locked",
+        OTHER_OWNERS: "moto ignores ExpectedBucketOwner",
     },
     "ministack": {
         CONTROL_CHARACTERS: "MiniStack ignores EncodingType=url for versions and fails to write the key into XML",
         CARRIAGE_RETURNS: "MiniStack ignores EncodingType=url for versions, and a parser reads a raw CR in XML as LF",
+        OTHER_OWNERS: "MiniStack ignores ExpectedBucketOwner",
     },
     "seaweedfs": {
         CONTROL_CHARACTERS: "SeaweedFS ignores EncodingType=url for versions and lists U+FFFD instead",
         FOLDER_KEYS: "SeaweedFS keeps such keys as directories, which its list of versions leaves out",
         NULL_MARKERS: "SeaweedFS confirms the removal of a null delete marker and keeps it",
-        OBJECT_LOCK: "SeaweedFS refuses a locked version like a forbidden one, without a word about the lock",
+        LOCK_WORDS: "SeaweedFS refuses a locked version like a forbidden one, without a word about the lock",
+        OTHER_OWNERS: "SeaweedFS ignores ExpectedBucketOwner",
+        KMS: "SeaweedFS needs a key management of its own before it takes such objects",
     },
 }
 
@@ -95,6 +107,9 @@ class Engine:
         for key in keys:
             for _ in range(times):
                 self.client.put_object(Bucket=bucket, Key=key, Body=b"x")
+
+    def lift_hold(self, bucket: str, key: str) -> None:
+        self.client.put_object_legal_hold(Bucket=bucket, Key=key, LegalHold={"Status": "OFF"})
 
     def everything(self, bucket: str) -> set[tuple[str, str]]:
         """Key and version id of every version and delete marker, key and upload id of every unfinished upload."""
@@ -145,9 +160,28 @@ def s3(request: pytest.FixtureRequest) -> Iterator[Engine]:
         yield request.getfixturevalue("fake_engine")
     elif request.param == "moto":
         with moto.mock_aws(), one_at_a_time():
-            yield Engine("moto", make_client())
+            client = make_client()
+            client.meta.events.register_first("before-send.s3.GetObjectRetention", _tell_retention)
+            yield Engine("moto", client)
     else:
         yield Engine(request.param, make_client(request.getfixturevalue(f"{request.param}_endpoint")))
+
+
+def _tell_retention(request: Any, **_: Any) -> Any:
+    """moto keeps retentions and has no answer to who asks about them: this is AWS's, from what moto keeps."""
+    url = urlsplit(str(request.url))
+    bucket, _, key = unquote(url.path).lstrip("/").partition("/")
+    backend: Any = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    version: Any = backend.get_object(bucket, key, version_id=parse_qs(url.query)["versionId"][0])
+    if not backend.get_bucket(bucket).object_lock_enabled:
+        status, content = error(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+    elif not getattr(version, "lock_until", None):
+        status, content = error(404, "NoSuchObjectLockConfiguration")
+    else:
+        mode = f"<Mode>{version.lock_mode}</Mode>"
+        status, content = document("Retention", f"{mode}<RetainUntilDate>{version.lock_until}</RetainUntilDate>")
+    headers: Any = {"Content-Type": "application/xml"}
+    return AWSResponse(request.url, status, headers, Raw(content))
 
 
 @contextlib.contextmanager

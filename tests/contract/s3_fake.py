@@ -11,6 +11,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
 from xml.etree import ElementTree
@@ -19,6 +20,9 @@ from xml.sax.saxutils import escape
 from botocore.awsrequest import AWSResponse
 
 ENDPOINT = "http://s3.test"
+OWNER = "111122223333"
+LOCKED = ("AccessDenied", "Access Denied because object protected by object lock.")
+"""How AWS refuses to delete a version under Object Lock."""
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 Answer = tuple[int, bytes]
@@ -26,13 +30,27 @@ Answer = tuple[int, bytes]
 
 @dataclass
 class Version:
+    """``until``: retained in either ``mode`` until then (RFC 3339); ``hold``: under a legal hold."""
+
     version_id: str
     marker: bool = False
+    mode: str = ""
+    until: str = ""
+    hold: bool = False
+
+    def is_locked(self) -> bool:
+        is_retained = bool(self.until) and datetime.fromisoformat(self.until) > datetime.now(UTC)
+        return self.hold or is_retained
 
 
 @dataclass
 class Bucket:
+    """``owner``: the account; ``payer_asks``: requests have to say that the requester pays."""
+
     versioning: str = ""
+    owner: str = OWNER
+    payer_asks: bool = False
+    has_locks: bool = False
     keys: dict[str, list[Version]] = field(default_factory=dict)
     """Versions of each key, newest first."""
     uploads: list[tuple[str, str]] = field(default_factory=list)
@@ -40,7 +58,8 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Request:
-    """``operation``: ``list``, ``delete``, ``delete_one``, ``uploads``, ``abort`` or something a test needs to prepare.
+    """``operation``: ``list``, ``delete``, ``delete_one``, ``uploads``, ``abort``, ``retention``, ``legal_hold`` or
+    something a test needs to prepare.
 
     ``number`` counts the requests of that operation from 1.
     """
@@ -51,6 +70,8 @@ class Request:
     key: str
     query: dict[str, str]
     body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    """With names in lower case."""
 
 
 class FakeS3:
@@ -81,22 +102,28 @@ class FakeS3:
         operation = _operation(request.method, query, bool(key))
         body = request.body or b""
         with self._lock:
-            asked = Request(operation, self.count(operation) + 1, bucket, unquote(key), query, body)
+            headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+            asked = Request(operation, self.count(operation) + 1, bucket, unquote(key), query, body, headers)
             self.requests.append(asked)
         answer = self.fault(asked)
         if answer is None:
             with self._lock:
                 answer = self._answer(asked)
         status, content = answer
-        return AWSResponse(request.url, status, {"Content-Type": "application/xml"}, _Raw(content))
+        return AWSResponse(request.url, status, {"Content-Type": "application/xml"}, Raw(content))
 
     def _answer(self, request: Request) -> Answer:
         if request.operation == "create_bucket":
-            self.buckets[request.bucket] = Bucket()
+            has_locks = request.headers.get("x-amz-bucket-object-lock-enabled") == "true"
+            self.buckets[request.bucket] = Bucket("Enabled" if has_locks else "", has_locks=has_locks)
             return 200, b""
         bucket = self.buckets.get(request.bucket)
         if bucket is None:
             return error(404, "NoSuchBucket")
+        if request.headers.get("x-amz-expected-bucket-owner", bucket.owner) != bucket.owner:
+            return error(403, "AccessDenied", "Access Denied")
+        if bucket.payer_asks and request.headers.get("x-amz-request-payer") != "requester":
+            return error(403, "AccessDenied", "Access Denied")
         answer: Answer = getattr(self, f"_{request.operation}")(bucket, request)
         return answer
 
@@ -105,8 +132,32 @@ class FakeS3:
         return 200, b""
 
     def _put(self, bucket: Bucket, request: Request) -> Answer:
-        self._add(bucket, request.key, Version(self._new_id(bucket)))
+        lock = {name: request.headers.get(f"x-amz-object-lock-{name}", "") for name in _LOCK_HEADERS}
+        if any(lock.values()) and not bucket.has_locks:
+            return error(400, "InvalidRequest", "Bucket is missing ObjectLockConfiguration")
+        mode, until, hold = lock.values()
+        self._add(bucket, request.key, Version(self._new_id(bucket), mode=mode, until=until, hold=hold == "ON"))
         return 200, b""
+
+    def _retention(self, bucket: Bucket, request: Request) -> Answer:
+        version = _lockable(bucket, request)
+        if not isinstance(version, Version):
+            return version
+        if not version.until:
+            return error(404, "NoSuchObjectLockConfiguration", NO_LOCK)
+        return document("Retention", _tag("Mode", version.mode) + _tag("RetainUntilDate", version.until))
+
+    def _put_legal_hold(self, bucket: Bucket, request: Request) -> Answer:
+        bucket.keys[request.key][0].hold = b"<Status>ON<" in request.body
+        return 200, b""
+
+    def _legal_hold(self, bucket: Bucket, request: Request) -> Answer:
+        version = _lockable(bucket, request)
+        if not isinstance(version, Version):
+            return version
+        if not version.hold:
+            return error(404, "NoSuchObjectLockConfiguration", NO_LOCK)
+        return document("LegalHold", _tag("Status", "ON"))
 
     def _new_id(self, bucket: Bucket) -> str:
         return f"{next(self._ids):032d}" if bucket.versioning == "Enabled" else "null"
@@ -127,6 +178,8 @@ class FakeS3:
     def _delete_one(self, bucket: Bucket, request: Request) -> Answer:
         if request.key in self.errors:
             return error(403, *self.errors[request.key])
+        if _is_locked(bucket, request.key, request.query.get("versionId")):
+            return error(403, *LOCKED)
         self._remove(bucket, request.key, request.query.get("versionId"))
         return 204, b""
 
@@ -143,6 +196,8 @@ class FakeS3:
             version_id = entry.findtext(f"{{{NAMESPACE}}}VersionId")
             if key in self.errors:
                 refused.append(_refusal(key, version_id, *self.errors[key]))
+            elif _is_locked(bucket, key, version_id):
+                refused.append(_refusal(key, version_id, *LOCKED))
             else:
                 self._remove(bucket, key, version_id)
         return document("DeleteResult", "".join(refused))
@@ -195,7 +250,34 @@ class FakeS3:
         return 204, b""
 
 
-class _Raw:
+NO_LOCK = "The specified object does not have an Object Lock configuration or legal hold"
+_LOCK_HEADERS = ("mode", "retain-until-date", "legal-hold")
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _version(bucket: Bucket, key: str, version_id: str | None) -> Version | None:
+    return next((version for version in bucket.keys.get(key, ()) if version.version_id == version_id), None)
+
+
+def _is_locked(bucket: Bucket, key: str, version_id: str | None) -> bool:
+    version = _version(bucket, key, version_id)
+    return version is not None and version.is_locked()
+
+
+def _lockable(bucket: Bucket, request: Request) -> Version | Answer:
+    """The version whose lock is asked for, or why there is none."""
+    if not bucket.has_locks:
+        return error(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+    version = _version(bucket, request.key, request.query.get("versionId"))
+    if version is None:
+        return error(404, "NoSuchVersion")
+    return error(405, "MethodNotAllowed") if version.marker else version
+
+
+class Raw:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
@@ -214,9 +296,13 @@ def _operation(method: str, query: dict[str, str], has_key: bool) -> str:
         return "delete" if "delete" in query else "create_bucket"
     if "uploads" in query:
         return "begin_upload"
+    if method == "GET" and "retention" in query:
+        return "retention"
+    if method == "GET" and "legal-hold" in query:
+        return "legal_hold"
     if method == "DELETE":
         return "abort" if "uploadId" in query else "delete_one"
-    return "put"
+    return "put_legal_hold" if "legal-hold" in query else "put"
 
 
 def _position(listed: list[tuple[str, str]], request: Request, id_marker: str) -> int | None:

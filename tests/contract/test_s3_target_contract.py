@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,7 +14,6 @@ from tests.contract.s3_engines import (
     CONTROL_CHARACTERS,
     FOLDER_KEYS,
     NULL_MARKERS,
-    OBJECT_LOCK,
     SUSPENSION,
     Engine,
 )
@@ -43,7 +41,21 @@ ODD_NAMES = [
     "?x=1#y",
     "~*'()",
     " leading and trailing ",
+    "/leading",
+    "a///b",
+    "semi;colon:,=@$",
+    "|{}[]^`",
+    ".",
+    "..",
+    "./a",
+    "../bob/a",
+    "a/../../bob/a",
+    "a/./b",
+    ".hidden",
+    "end.",
 ]
+
+LONGEST_KEY_BYTES = 1024
 
 
 def by_prefix(bucket: str, template: str = "{tenant_id}/{user_id}/") -> TargetSpec:
@@ -119,6 +131,18 @@ def test_odd_keys_go(s3: Engine) -> None:
     s3.put(bucket, *(f"acme/ann/{name}" for name in ODD_NAMES), times=2)
     assert erase(s3, by_prefix(bucket), "ann") == SliceResult(erased=2 * len(ODD_NAMES), done=True)
     assert s3.everything(bucket) == set()
+
+
+@pytest.mark.parametrize("filling", ["x", "é", "😀", "&"])
+def test_the_longest_keys_go(s3: Engine, filling: str) -> None:
+    """Keys of 1,024 bytes, of characters of any length in UTF-8, with all their versions."""
+    bucket = s3.create_bucket()
+    key = "acme/ann/" + "/".join([filling * (200 // len(filling.encode()))] * 5)
+    key += "y" * (LONGEST_KEY_BYTES - len(key.encode()))
+    s3.put(bucket, key, "acme/bob/" + "x" * 200, times=2)
+    assert verify(s3, by_prefix(bucket), "ann") == VerifyResult(left=2, complete=True)
+    assert erase(s3, by_prefix(bucket), "ann") == SliceResult(erased=2, done=True)
+    assert {key[:9] for key in s3.keys(bucket)} == {"acme/bob/"}
 
 
 @pytest.mark.parametrize(
@@ -235,24 +259,6 @@ def test_an_expired_deadline_begins_nothing(s3: Engine) -> None:
         left=0, complete=False
     )
     assert s3.keys(bucket) == {"acme/ann/a"}
-
-
-def test_a_locked_version_is_a_problem_and_the_rest_goes(s3: Engine) -> None:
-    """What Object Lock protects stays, is told as blocked and is not counted."""
-    s3.needs(OBJECT_LOCK)
-    bucket = s3.create_bucket(versioning=None, ObjectLockEnabledForBucket=True)
-    s3.put(bucket, "acme/ann/a", "acme/ann/b")
-    s3.client.put_object(
-        Bucket=bucket,
-        Key="acme/ann/locked",
-        Body=b"x",
-        ObjectLockMode="COMPLIANCE",
-        ObjectLockRetainUntilDate=datetime.now(UTC) + timedelta(hours=1),
-    )
-    result = erase(s3, by_prefix(bucket), "ann")
-    assert s3.keys(bucket) == {"acme/ann/locked"}
-    assert result == SliceResult(erased=2, done=False, problem="blocked")
-    assert verify(s3, by_prefix(bucket), "ann") == VerifyResult(left=1, complete=True)
 
 
 # -- several subjects at once -------------------------------------------------------------------------------------

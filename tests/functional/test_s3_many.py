@@ -17,14 +17,13 @@ from erasure.targets.s3 import MAX_ATTEMPTS, S3Target
 from erasure.targets.s3_calls import Share, delete_versions
 from erasure.targets.s3_scope import Scope
 from tests.contract.s3_engines import Engine
-from tests.contract.s3_fake import Answer, Bucket, FakeS3, Request, Version, always, document, error
+from tests.contract.s3_fake import LOCKED, Answer, Bucket, FakeS3, Request, Version, always, document, error
 
 pytest_plugins = ["tests.contract.dynamodb_engines", "tests.contract.s3_engines"]
 pytestmark = pytest.mark.timeout(60)
 
 BUCKET = "app-documents"
 SPEC = TargetSpec("documents", "content", s3=S3Rule(BUCKET, prefix="{tenant_id}/{user_id}/"))
-LOCKED = ("AccessDenied", "Access Denied because object protected by object lock.")
 
 
 @pytest.fixture
@@ -97,11 +96,12 @@ def test_deletes_are_full_across_subjects(
 
 
 def test_verifying_asks_once_for_uploads(target: S3Target, fake_s3: FakeS3, bucket: Bucket) -> None:
-    """One list for each subject and one more for all; what is left is told of each."""
+    """One list for each subject and one more for all; what is left is told of each. One question tells that the bucket
+    has no locks."""
     fill(bucket, 3, 2)
     bucket.uploads += [("acme/u01/big", "1"), ("acme/u010/big", "2"), ("acme/u05/big", "3")]
     assert [result.left for result in verify(target, 5)] == [2, 3, 2, 0, 0]
-    assert calls(fake_s3) == Counter(list=5, uploads=1)
+    assert calls(fake_s3) == Counter(list=5, uploads=1, retention=1)
 
 
 def test_lists_side_by_side_and_no_more_than_allowed(fake_engine: Engine, fake_s3: FakeS3, bucket: Bucket) -> None:
@@ -216,7 +216,7 @@ def test_the_same_objects_are_counted_once(target: S3Target, fake_s3: FakeS3, bu
     assert set(bucket.keys) == {"shared/bob/1"}
     bucket.keys["shared/ann/2"] = [Version("1")]
     fake_s3.errors["shared/ann/2"] = LOCKED
-    assert target.erase(spec, subjects, Deadline(60)) == [SliceResult(0, done=False, problem="blocked")] * 2
+    assert target.erase(spec, subjects, Deadline(60)) == [SliceResult(0, done=True)] * 2
 
 
 def test_nobody_is_no_call(target: S3Target, fake_s3: FakeS3) -> None:
@@ -271,7 +271,6 @@ def test_a_subject_that_cannot_be_rendered_fails_alone(
 @pytest.mark.parametrize(
     ("refusal", "problem", "permanent"),
     [
-        (LOCKED, "blocked", False),
         (("AccessDenied", "Access Denied"), "access_denied", True),
         (("SomethingNew", ""), "rejected", False),
         (("InternalError", ""), "unavailable", False),

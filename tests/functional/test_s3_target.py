@@ -20,7 +20,19 @@ from erasure.targets.s3 import MAX_ATTEMPTS, S3Target
 from erasure.targets.s3_calls import Share
 from erasure.targets.s3_scope import Scope
 from tests.contract.s3_engines import NO_RETRIES, Engine, make_client
-from tests.contract.s3_fake import ENDPOINT, Answer, Bucket, FakeS3, Request, Version, always, document, error, on
+from tests.contract.s3_fake import (
+    ENDPOINT,
+    LOCKED,
+    Answer,
+    Bucket,
+    FakeS3,
+    Request,
+    Version,
+    always,
+    document,
+    error,
+    on,
+)
 from tests.one_subject import OneSubject
 
 pytest_plugins = ["tests.contract.dynamodb_engines", "tests.contract.s3_engines"]
@@ -29,7 +41,6 @@ pytestmark = pytest.mark.timeout(60)
 BUCKET = "app-documents"
 SPEC = TargetSpec("documents", "content", s3=S3Rule(BUCKET, prefix="{tenant_id}/{user_id}/"))
 ANN = {"tenant_id": "acme", "user_id": "ann"}
-LOCKED = ("AccessDenied", "Access Denied because object protected by object lock.")
 
 
 @pytest.fixture
@@ -179,12 +190,31 @@ def test_forbidden_keys_raise_after_the_rest_is_gone(target: OneSubject, fake_s3
 
 
 @pytest.mark.parametrize("refusal", [LOCKED, ("ObjectLocked", ""), ("InvalidRequest", "Object is WORM protected")])
-def test_locked_keys_are_blocked(target: OneSubject, fake_s3: FakeS3, refusal: tuple[str, str]) -> None:
-    """A version under Object Lock is told apart from a forbidden one; it is not tried again."""
+def test_locked_keys_are_left_alone(target: OneSubject, fake_s3: FakeS3, refusal: tuple[str, str]) -> None:
+    """A version under Object Lock is told apart from a forbidden one; it is not tried again, and not counted."""
     fill(fake_s3, 10)
     fake_s3.errors["acme/ann/000003"] = refusal
-    assert erase(target) == SliceResult(erased=9, done=False, problem="blocked")
-    assert fake_s3.count("delete") == 1
+    assert erase(target) == SliceResult(erased=9, done=True)
+    assert (fake_s3.count("delete"), left(fake_s3)) == (1, 1)
+
+
+@pytest.mark.parametrize("key", ["object lock", "legal hold", "worm", "retention"])
+def test_a_ban_is_no_lock_whatever_the_object_is_called(target: OneSubject, fake_s3: FakeS3, key: str) -> None:
+    """AWS names the object in the refusal of a policy: its name does not make it locked."""
+    fill(fake_s3, 10)
+    fake_s3.buckets[BUCKET].keys[f"acme/ann/{key}"] = [Version("1")]
+    words = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: s3:DeleteObjectVersion on"
+    fake_s3.errors[f"acme/ann/{key}"] = ("AccessDenied", f'{words} resource: "arn:aws:s3:::b/acme/ann/{key}"')
+    with pytest.raises(TargetError, match="access_denied"):
+        erase(target)
+    assert left(fake_s3) == 1
+
+
+def test_a_whole_call_that_is_refused_for_a_lock_is_not_done(target: OneSubject, fake_s3: FakeS3) -> None:
+    """A lock holds single versions. A call that is refused as a whole has deleted nothing, whatever S3 says why."""
+    fill(fake_s3, 10)
+    fake_s3.fault = always("delete", error(403, *LOCKED))
+    assert erase(target) == SliceResult(erased=0, done=False, problem="rejected")
 
 
 def test_unknown_refusals_are_told(target: OneSubject, fake_s3: FakeS3) -> None:
@@ -217,7 +247,7 @@ def test_errors_that_name_no_version_count_against_all_they_may_mean(
 
 
 def test_a_lock_does_not_hide_a_throttle(target: OneSubject, fake_s3: FakeS3) -> None:
-    """What another slice may heal is told first."""
+    """What another slice may heal is told, and the subject is not done."""
     fill(fake_s3, 10)
     fake_s3.errors |= {"acme/ann/000003": LOCKED, "acme/ann/000004": ("SlowDown", "")}
     assert erase(target) == SliceResult(erased=8, done=False, problem="throttled")
@@ -230,8 +260,8 @@ def test_keys_that_xml_cannot_carry_go_one_by_one(target: OneSubject, fake_s3: F
     keys["acme/ann/\x01"] = keys["acme/ann/a\uffffb"] = [Version("1"), Version("2")]
     keys["acme/ann/\x02"] = [Version("1")]
     fake_s3.errors["acme/ann/\x02"] = LOCKED
-    assert erase(target) == SliceResult(erased=9, done=False, problem="blocked")
-    assert (fake_s3.count("delete"), fake_s3.count("delete_one")) == (1, 5)
+    assert erase(target) == SliceResult(erased=9, done=True)
+    assert (fake_s3.count("delete"), fake_s3.count("delete_one"), left(fake_s3)) == (1, 5, 1)
 
 
 # -- calls that fail --------------------------------------------------------------------------------------------

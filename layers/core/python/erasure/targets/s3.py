@@ -9,28 +9,19 @@ from __future__ import annotations
 
 import random as randomness
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
+from datetime import UTC, datetime
 from typing import Any
 
 from erasure.domain.target_spec import TargetSpec
-from erasure.errors import TargetError
-from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
+from erasure.targets.protocol import Deadline, Guard, OnErased, ScanRange, SliceResult, Values, VerifyResult
 from erasure.targets.s3_calls import Outcome
 from erasure.targets.s3_client import make_s3_client, require_delete_results
-from erasure.targets.s3_pages import (
-    PAGE_ENTRIES,
-    Entry,
-    NotSharedError,
-    OutOfTimeError,
-    shared_uploads,
-    upload_pages,
-    version_pages,
-)
-from erasure.targets.s3_scope import Scope, scopes_of
+from erasure.targets.s3_scope import scopes_of
 from erasure.targets.s3_slice import LISTS_BESIDE, MAX_ATTEMPTS, Slice, Work
+from erasure.targets.s3_verify import Look
 
 __all__ = ["MAX_ATTEMPTS", "S3Target", "make_s3_client"]
 
@@ -38,24 +29,33 @@ FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class S3Target:
     """The S3 :class:`erasure.targets.protocol.Target`.
 
-    ``client``: a botocore S3 client, best one of :func:`make_s3_client`. ``concurrency``: deleting calls under way
-    at once, beside which two more may list. ``sleep`` and ``random`` (0 to 1, for jitter) are replaced in tests;
-    several threads call them.
+    ``client``: a botocore S3 client, best one of :func:`make_s3_client`. ``expected_owner``: the account that the
+    buckets have to belong to; anybody else's is ``access_denied``, with nothing touched. ``concurrency``: deleting
+    calls under way at once, beside which two more may list. ``now``: by which locks end. ``sleep`` and ``random``
+    (0 to 1, for jitter) are replaced in tests; several threads call all three.
     """
 
     def __init__(
         self,
         client: Any,
         *,
+        expected_owner: str | None = None,
         concurrency: int = 8,
+        now: Callable[[], datetime] = _utc_now,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         require_delete_results(client)
         self._client = client
+        self._expected_owner = expected_owner
+        self._now = now
         self._concurrency = concurrency
         self._sleep = sleep
         self._random = random
@@ -67,15 +67,19 @@ class S3Target:
         deadline: Deadline,
         on_erased: OnErased | None = None,
         scan: ScanRange | None = None,  # noqa: ARG002 - buckets are not scanned
+        guard: Guard | None = None,  # noqa: ARG002 - objects lead nowhere
     ) -> list[SliceResult]:
         """One slice. Counts versions, delete markers and uploads that S3 confirmed as deleted.
 
-        Problems: ``throttled``, ``unavailable``; for single keys also ``rejected``, ``blocked`` (Object Lock) and,
-        if the slice was cut short, ``access_denied``. Permanent: ``target_missing``, ``map_mismatch``,
-        ``access_denied`` (for single keys once everything else has been erased) and what rendering refuses.
+        A version that S3 does not let go because of Object Lock is left where it is: the subject is done without it,
+        and :meth:`verify` tells of it.
+
+        Problems: ``throttled``, ``unavailable``; for single keys also ``rejected`` and, if the slice was cut short,
+        ``access_denied``. Permanent: ``target_missing``, ``map_mismatch``, ``access_denied`` (for single keys once
+        everything else has been erased) and what rendering refuses.
         Subjects for whom the rule means the same objects get the same result, and the first of them the count.
         """
-        scopes = scopes_of(spec, subjects)
+        scopes = scopes_of(spec, subjects, self._expected_owner)
         with self._pool() as pool:
             work = Slice(
                 self._client,
@@ -102,11 +106,12 @@ class S3Target:
     ) -> list[VerifyResult]:
         """Count what is left of each: versions, delete markers and uploads, up to 1,000 or a little more.
 
-        S3 lists what is there at that moment (it is strongly consistent).
+        S3 lists what is there at that moment (it is strongly consistent). Versions under Object Lock, in either mode
+        or under a legal hold, are kept, not left, if S3 says so of each; what cannot be asked about is left.
         """
-        scopes = scopes_of(spec, subjects)
+        scopes = scopes_of(spec, subjects, self._expected_owner)
         with self._pool() as pool:
-            results = self._look(pool, scopes.owned, deadline)
+            results = Look(self._client, pool, scopes.owned, deadline, self._now).run()
         for position, error in scopes.refused.items():
             results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)
         for position, first in scopes.same_as.items():
@@ -124,59 +129,6 @@ class S3Target:
             if deadline.expired():
                 return Outcome(again=work.shares, reason=work.reason)
         return work.call(self._client, work.shares)
-
-    def _look(
-        self, pool: ThreadPoolExecutor, scopes: Mapping[int, Scope], deadline: Deadline
-    ) -> dict[int, VerifyResult]:
-        def versions(owner: int) -> Iterable[list[Entry]]:
-            return version_pages(self._client, scopes[owner], deadline)
-
-        def uploads(owner: int) -> Iterable[list[Entry]]:
-            return upload_pages(self._client, scopes[owner], deadline)
-
-        def each(look: Callable[[int], Iterable[list[Entry]]]) -> dict[int, VerifyResult]:
-            return dict(zip(scopes, pool.map(lambda owner: _count(look(owner)), scopes), strict=True))
-
-        if len(scopes) < 2:
-            return each(lambda owner: chain(versions(owner), uploads(owner)))
-        shared = pool.submit(shared_uploads, self._client, scopes, deadline)
-        seen = each(versions)
-        try:
-            found = shared.result()
-        except NotSharedError:
-            of_uploads = each(uploads)
-        except (OutOfTimeError, TargetError) as error:
-            of_uploads = dict.fromkeys(scopes, _not_seen(0, error))
-        else:
-            of_uploads = {owner: _count([found.get(owner, [])]) for owner in scopes}
-        return {owner: _both(seen[owner], of_uploads[owner]) for owner in scopes}
-
-
-def _count(pages: Iterable[list[Entry]]) -> VerifyResult:
-    left = 0
-    try:
-        for page in pages:
-            left += len(page)
-            if left >= PAGE_ENTRIES:
-                break
-    except (OutOfTimeError, TargetError) as error:
-        return _not_seen(left, error)
-    return VerifyResult(left, complete=True)
-
-
-def _not_seen(left: int, error: OutOfTimeError | TargetError) -> VerifyResult:
-    if isinstance(error, OutOfTimeError):
-        return VerifyResult(left, complete=False)
-    return VerifyResult(left, complete=False, problem=error.code, permanent=error.permanent)
-
-
-def _both(versions: VerifyResult, uploads: VerifyResult) -> VerifyResult:
-    """What two listings saw, together. As many as are counted at most are complete without the other."""
-    left = versions.left + uploads.left
-    if left >= PAGE_ENTRIES:
-        return VerifyResult(left, complete=True)
-    failed = versions if versions.problem else uploads
-    return VerifyResult(left, versions.complete and uploads.complete, failed.problem, failed.permanent)
 
 
 def _ignore(_: int, __: int) -> None:

@@ -38,8 +38,9 @@ class Share:
 class Outcome:
     """What one call did. ``erased``: confirmed, by owner. ``again``: neither deleted nor given up, for ``reason``.
 
-    ``problems``: why some entries will stay, as pairs with their owner. ``failure``: why none of the bucket can be
-    deleted, for good.
+    ``problems``: why some entries will stay, as pairs with their owner; a lock of the bucket is none, for there is
+    nothing that the eraser could do about it, and who verifies looks at what it left. ``failure``: why none of the
+    bucket can be deleted, for good.
     """
 
     erased: Counter[int] = field(default_factory=Counter)
@@ -60,7 +61,7 @@ def delete_versions(client: Any, shares: Sequence[Share]) -> Outcome:
     _check(shares)
     entries = [entry for share in shares for entry in share.entries]
     try:
-        answer = client.delete_objects(Bucket=shares[0].scope.bucket, Delete={"Objects": entries, "Quiet": True})
+        answer = client.delete_objects(**shares[0].scope.location, Delete={"Objects": entries, "Quiet": True})
     except CALL_ERRORS as error:
         return _refused(shares, error)
     errors = answer.get("Errors") or ()
@@ -81,7 +82,7 @@ def _check(shares: Sequence[Share]) -> None:
     """The guard: every share's keys against its own scope, and no call for two buckets."""
     for share in shares:
         share.scope.check(entry["Key"] for entry in share.entries)
-        if share.scope.bucket != shares[0].scope.bucket:
+        if share.scope.location != shares[0].scope.location:
             raise error_for("map_mismatch", "one call for two buckets")
 
 
@@ -96,10 +97,13 @@ def _single(call: Callable[..., object], shares: Sequence[Share]) -> Outcome:
     _check(shares)
     ((share,), (entry,)) = shares, shares[0].entries
     try:
-        call(Bucket=share.scope.bucket, **entry)
+        call(**share.scope.location, **entry)
     except CALL_ERRORS as error:
-        if meaning_of_exception(error) == DENIED:  # for this key; others may well be allowed
+        meaning = meaning_of_exception(error)
+        if meaning == DENIED:  # for this key; others may well be allowed
             return Outcome(problems={(share.owner, DENIED)})
+        if meaning == BLOCKED:
+            return Outcome()
         return _refused(shares, error)
     return Outcome(erased=_sizes(shares))
 
@@ -108,7 +112,9 @@ def _refused(shares: Sequence[Share], error: Exception) -> Outcome:
     meaning = meaning_of_exception(error)
     if meaning == GONE:
         return Outcome()
-    if meaning in (*PASSING, BLOCKED, REJECTED):
+    if meaning == BLOCKED:
+        meaning = REJECTED  # a lock holds single versions: which, a refusal of the whole call does not say
+    if meaning in (*PASSING, REJECTED):
         return Outcome(again=shares, reason=meaning, refused=True)
     return Outcome(failure=error_for(meaning), refused=True)
 
@@ -130,7 +136,9 @@ def _sorted(shares: Sequence[Share], errors: Sequence[Any]) -> Outcome:
         outcome.again = _only(shares, again)
         outcome.reason = THROTTLED if THROTTLED in meanings.values() else UNAVAILABLE
     outcome.problems = {
-        (asked[identity].owner, meaning) for identity, meaning in meanings.items() if meaning not in (*PASSING, GONE)
+        (asked[identity].owner, meaning)
+        for identity, meaning in meanings.items()
+        if meaning not in (*PASSING, GONE, BLOCKED)
     }
     return outcome
 

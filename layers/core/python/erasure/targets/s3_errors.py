@@ -15,6 +15,7 @@ DENIED = "access_denied"
 MISSING = "target_missing"
 REJECTED = "rejected"
 BLOCKED = "blocked"
+"""The version is under Object Lock."""
 GONE = "gone"
 """Somebody else removed it first: neither a problem nor something to count."""
 
@@ -42,13 +43,18 @@ _MEANINGS = {
 }  # fmt: skip
 
 # S3 itself refuses a locked version with AccessDenied, and only the message tells why.
+_NOT_ALLOWED = "not authorized to perform"
+"""How a policy refuses. What follows names the object, which may be called after any of the words below."""
 _LOCK_WORDS = ("object lock", "worm", "legal hold", "retention")
 
 
 def meaning_of(code: str, message: str, otherwise: str) -> str:
     """The meaning of an error code; ``otherwise`` for an unknown one."""
     meaning = _MEANINGS.get(code, otherwise)
-    if meaning in (DENIED, REJECTED) and any(word in message.lower() for word in _LOCK_WORDS):
+    words = message.lower()
+    if _NOT_ALLOWED in words:
+        return meaning
+    if meaning in (DENIED, REJECTED) and any(word in words for word in _LOCK_WORDS):
         return BLOCKED
     return meaning
 

@@ -82,7 +82,7 @@ def shared_uploads(client: Any, scopes: Mapping[int, Scope], deadline: Deadline)
 
 def _pages(client: Any, listing: _Listing, scope: Scope, deadline: Deadline) -> Iterator[list[Entry]]:
     arguments: dict[str, Any] = {
-        "Bucket": scope.bucket,
+        **scope.location,
         "Prefix": scope.text,
         "EncodingType": "url",  # XML cannot carry every key
         listing.size_parameter: PAGE_ENTRIES,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
+from typing import Any
 
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.templates import Template, names_subject, parse_template
@@ -17,11 +18,23 @@ from erasure.errors import InvalidInputError, TargetError
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Keys of ``bucket`` that begin with ``text``, or that equal it if ``exact``."""
+    """Keys of ``bucket`` that begin with ``text``, or that equal it if ``exact``.
+
+    ``owner``: the account that the bucket has to belong to (``None``: any), so that one that somebody else has under
+    this name by now is not touched.
+    """
 
     bucket: str
     text: str
     exact: bool
+    owner: str | None = None
+
+    @property
+    def location(self) -> dict[str, Any]:
+        """The arguments of any call that say where. S3 refuses it with AccessDenied if the owner is another."""
+        if self.owner is None:
+            return {"Bucket": self.bucket}
+        return {"Bucket": self.bucket, "ExpectedBucketOwner": self.owner}
 
     def covers(self, key: str) -> bool:
         return key == self.text if self.exact else key.startswith(self.text)
@@ -45,12 +58,12 @@ class Scopes:
     refused: dict[int, TargetError]
 
 
-def scopes_of(spec: TargetSpec, subjects: Sequence[Mapping[str, str]]) -> Scopes:
+def scopes_of(spec: TargetSpec, subjects: Sequence[Mapping[str, str]], owner: str | None = None) -> Scopes:
     """The scope of each subject. What is wrong with one is nobody else's matter, and is not raised."""
     scopes, first = Scopes({}, {}, {}), dict[Scope, int]()
     for position, values in enumerate(subjects):
         try:
-            scope = scope_of(spec, values)
+            scope = scope_of(spec, values, owner)
         except TargetError as error:
             scopes.refused[position] = error
             continue
@@ -70,7 +83,7 @@ class Owners:
         any_scope = next(iter(scopes.values()))
         self._exact = any_scope.exact
         beginning = commonprefix(list(self._owners))  # noqa: RUF071 - keys are characters, not folders
-        self.common = Scope(any_scope.bucket, beginning, exact=False)
+        self.common = Scope(any_scope.bucket, beginning, exact=False, owner=any_scope.owner)
         """All their keys, and others': fit for listing and for nothing else."""
 
     def of(self, key: str) -> list[int]:
@@ -81,7 +94,7 @@ class Owners:
         return [self._owners[start] for start in starts if start in self._owners]
 
 
-def scope_of(spec: TargetSpec, values: Mapping[str, str]) -> Scope:
+def scope_of(spec: TargetSpec, values: Mapping[str, str], owner: str | None = None) -> Scope:
     """The scope of ``spec`` for one subject.
 
     Raises :class:`TargetError` ``map_mismatch`` for a rule that could mean somebody else's objects (no placeholder
@@ -102,7 +115,7 @@ def scope_of(spec: TargetSpec, values: Mapping[str, str]) -> Scope:
     if any("\ud800" <= character <= "\udfff" for character in text):
         # Half a surrogate pair has no UTF-8 form, so no key can hold it.
         raise TargetError("ambiguous_identifier", permanent=True, detail="a value is not valid Unicode")
-    return Scope(bucket=rule.bucket, text=text, exact=exact)
+    return Scope(rule.bucket, text, exact, owner)
 
 
 def _check_template(template: Template, exact: bool) -> None:

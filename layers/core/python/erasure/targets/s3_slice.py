@@ -16,7 +16,7 @@ from erasure.errors import TargetError
 from erasure.targets.protocol import Deadline, OnErased, SliceResult
 from erasure.targets.s3_calls import Call, Outcome, Share, abort_upload, delete_version, delete_versions
 from erasure.targets.s3_client import fits_xml
-from erasure.targets.s3_errors import BLOCKED, DENIED, MISSING, PASSING, REJECTED, THROTTLED, UNAVAILABLE, error_for
+from erasure.targets.s3_errors import DENIED, MISSING, PASSING, REJECTED, THROTTLED, UNAVAILABLE, error_for
 from erasure.targets.s3_pages import (
     PAGE_ENTRIES,
     Entry,
@@ -39,7 +39,7 @@ LISTS_BESIDE = 2
 """Calls that may be under way beside as many deletes as allowed, so that listing goes on."""
 
 # What another slice may heal is told first; it comes across the rest again.
-_TOLD_FIRST = (THROTTLED, UNAVAILABLE, REJECTED, BLOCKED, DENIED)
+_TOLD_FIRST = (THROTTLED, UNAVAILABLE, REJECTED, DENIED)
 
 
 @dataclass(frozen=True, slots=True)
