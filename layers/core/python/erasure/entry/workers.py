@@ -12,6 +12,7 @@ from aws_lambda_powertools.logging.logger import Logger
 
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
+from erasure.entry import reader
 from erasure.errors import InvalidInputError, places_of
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore, Workflow
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
@@ -19,6 +20,8 @@ from erasure.services.verify_unit import VerifyUnitDependencies, holds_anything,
 from erasure.targets.protocol import Deadline
 
 if TYPE_CHECKING:
+    from erasure.adapters.manifests import S3Manifests
+    from erasure.domain.plan import Unit
     from erasure.services.plan_job import PlanJobDependencies
 
 Handler = Callable[[Any, Any], Any]
@@ -63,8 +66,11 @@ def make_start_jobs(workflow: Workflow, batch_queue_arn: str, logger: Logger) ->
     return handle
 
 
-def make_plan_job(use: PlanJobDependencies, erasers: Mapping[str, str], logger: Logger) -> Handler:
-    """``erasers``: function name by kind of target."""
+def make_plan_job(
+    use: PlanJobDependencies, erasers: Mapping[str, str], manifests: S3Manifests, inline_units: int, logger: Logger
+) -> Handler:
+    """``erasers``: function name by kind of target. ``inline_units``: with more, the units are not answered but put
+    into the job's manifest: the payload stays small, and each of them has an execution and its history for itself."""
     from erasure.domain.plan import passes_of_each
     from erasure.services.plan_job import plan_job
 
@@ -72,17 +78,28 @@ def make_plan_job(use: PlanJobDependencies, erasers: Mapping[str, str], logger: 
         job_id, request_ids = event["job_id"], event["request_ids"]
         units = plan_job(job_id, request_ids, event["attempt"], use)
         logger.info("job planned", job_id=job_id, units=len(units), tasks=sum(len(unit.tasks) for unit in units))
-        passes = passes_of_each(len(units))
+        is_inline = len(units) <= inline_units
+        passes = passes_of_each(len(units) if is_inline else 1)
+        events = [_event_of(job_id, unit, erasers, passes) for unit in units]
         return {
             "job_id": job_id,
             "request_ids": request_ids,
-            "units": [
-                {"job_id": job_id, "unit": unit.name, "eraser": erasers[unit.kind], "passes_left": passes}
-                for unit in units
-            ],
+            "units": events if is_inline else [],
+            "manifest": None if is_inline else manifests.put(job_id, events),
         }
 
     return handle
+
+
+def _event_of(job_id: str, unit: Unit, erasers: Mapping[str, str], passes: int) -> dict[str, Any]:
+    """What its first eraser is called with. A unit that is worked on level by level also has the eraser of each."""
+    event = {"job_id": job_id, "unit": unit.name, "eraser": erasers[unit.kind], "passes_left": passes}
+    kinds = {task.level: task.spec.kind for task in unit.tasks}
+    if max(kinds) > 0:
+        # Not every level needs to have tasks: what leads to a target may be covered where the target is not.
+        by_level = [erasers[kinds.get(level, unit.kind)] for level in range(max(kinds) + 1)]
+        event |= {"level": min(kinds), "erasers": by_level}
+    return event
 
 
 def _deadline(event: Mapping[str, Any], context: Any, margin_seconds: int) -> Deadline:
@@ -96,15 +113,17 @@ def _deadline(event: Mapping[str, Any], context: Any, margin_seconds: int) -> De
 
 def _unit_of(event: Mapping[str, Any]) -> dict[str, Any]:
     """The unit as it travels on, without what the functions before have told about it."""
-    return {name: event[name] for name in ("job_id", "unit", "eraser", "passes_left", "seconds") if name in event}
+    names = ("job_id", "unit", "level", "eraser", "erasers", "passes_left", "seconds")
+    return {name: event[name] for name in names if name in event}
 
 
 def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
-    """One slice of a unit."""
+    """One slice of a unit, of its ``level`` if its targets lead to each other."""
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
-        job_id, unit = event["job_id"], event["unit"]
-        more = erase_unit(job_id, unit, context.aws_request_id, _deadline(event, context, margin_seconds), use)
+        job_id, unit, level = event["job_id"], event["unit"], event.get("level", 0)
+        deadline = _deadline(event, context, margin_seconds)
+        more = erase_unit(job_id, unit, context.aws_request_id, deadline, use, level)
         logger.info("slice ended", job_id=job_id, unit=unit, more=more)
         return {**_unit_of(event), "more": more}
 
@@ -113,27 +132,33 @@ def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger)
 
 def make_verify_target(use: VerifyUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
     """Verify a unit and say what comes next. A unit without passes left goes no further, whatever is left of it.
+    ``erasers`` of the event has the function of each level; the next one's becomes the unit's ``eraser``.
 
-    Also answers whether some targets hold anything of a subject: this function's role may read them. That call has the
-    subject's id in it, so nothing of it is logged.
+    Also answers whether some targets hold anything of a subject, and what :mod:`erasure.entry.reader` does: this
+    function's role may read them. Those calls have subjects' ids in them, so nothing of them is logged.
     """
 
     def look_up(lookup: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
         subject = Subject(lookup["subject"]["tenant_id"], lookup["subject"]["id"], lookup["subject"]["type"])
         specs = [TargetSpec.from_dict(spec) for spec in lookup["specs"]]
-        return {"found": holds_anything(subject, specs, use.targets, deadline)}
+        return {"found": holds_anything(subject, specs, use.targets, deadline, use.reader)}
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
         deadline = _deadline(event, context, margin_seconds)
         if "lookup" in event:
             return look_up(event["lookup"], deadline)
+        if not reader.QUESTIONS.isdisjoint(event):
+            return reader.answer(event, use.targets, use.reader, deadline)
         job_id, unit = event["job_id"], event["unit"]
-        step = verify_unit(job_id, unit, deadline, use)
+        step = verify_unit(job_id, unit, deadline, use, event.get("level", 0))
         logger.info("unit verified", job_id=job_id, unit=unit, again=step.again, wait=step.wait)
         left = event["passes_left"] - 1
         if step.again and left <= 0:
             logger.error("unit has no passes left", job_id=job_id, unit=unit)
-        return {**_unit_of(event), "passes_left": left, "again": step.again and left > 0, "wait": step.wait}
+        following = {"passes_left": left, "again": step.again and left > 0, "wait": step.wait}
+        if "erasers" in event:
+            following |= {"level": step.level, "eraser": event["erasers"][step.level]}
+        return {**_unit_of(event), **following}
 
     return handle
 

@@ -111,18 +111,21 @@ class Group:
             own = [results[place] for place in places]
             complete = bool(own) and all(result.complete and result.problem is None for result in own)
             left, more = sum(result.left for result in own), any(result.more for result in own)
-            merged.append(VerifyResult(left, complete, *_gravest(own), kept=_all_kept(own), more=more))
+            merged.append(
+                VerifyResult(left, complete, *_gravest(own), kept=all_kept(result.kept for result in own), more=more)
+            )
         return merged
 
 
 def groups_of(task: Task, parts: Sequence[Part], requests: Requests) -> Iterator[Group]:
     """The parts in one call, but each of those for which a target raised an exception in a call of its own: what one
     subject brings about must not be the others' fate."""
-    together = [part for part in parts if part.reason != INTERNAL_ERROR]
+    # A scan reads its whole range for each call: one by one, a hundred subjects would never come to an end.
+    together = [part for part in parts if part.reason != INTERNAL_ERROR or task.shard is not None]
     if together:
         yield _group(task, together, requests)
     for part in parts:
-        if part.reason == INTERNAL_ERROR:
+        if part not in together:
             yield _group(task, [part], requests)
 
 
@@ -150,14 +153,15 @@ def _gravest(results: Sequence[SliceResult] | Sequence[VerifyResult]) -> tuple[s
     return max(problems, key=lambda problem: problem[1], default=(None, False))
 
 
-def _all_kept(results: Sequence[VerifyResult]) -> Kept:
-    kept = [result.kept for result in results if result.kept.count]
+def all_kept(each: Iterable[Kept]) -> Kept:
+    """What is kept of several, together."""
+    kept = [one for one in each if one.count]
     if not kept:
         return NOTHING_KEPT
-    dates = [each.until for each in kept]
+    dates = [one.until for one in kept]
     # As long as nobody knows how long one of them stays, nobody knows it of all.
     until = None if None in dates else max(date for date in dates if date is not None)
-    return Kept(sum(each.count for each in kept), until, any(each.more for each in kept))
+    return Kept(sum(one.count for one in kept), until, any(one.more for one in kept))
 
 
 def _check_length(results: Sequence[object], subjects: Sequence[object]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random as random_module
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,9 @@ from erasure.ports import Clock
 from erasure.targets.dynamodb_calls import UNAVAILABLE, Calls
 from erasure.targets.dynamodb_change import Changer
 from erasure.targets.dynamodb_deletes import BATCH_ITEMS, Conditional, Deleter
+from erasure.targets.dynamodb_linked import GuardedDeleter
 from erasure.targets.dynamodb_pacing import MOST_PARTITIONS, PARTITION_UNITS_PER_SECOND, Pacer
+from erasure.targets.dynamodb_parents import read_items
 from erasure.targets.dynamodb_plan import (
     Detachment,
     ErasePlan,
@@ -38,7 +40,16 @@ from erasure.targets.dynamodb_reads import GET_ITEMS
 from erasure.targets.dynamodb_redact import ONLY_LOOKING, Redaction, make_redaction
 from erasure.targets.dynamodb_sweep import Progress, Sweep, Way
 from erasure.targets.dynamodb_verify import LEFT_BOUND, count_left
-from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
+from erasure.targets.protocol import (
+    Deadline,
+    Guard,
+    Item,
+    OnErased,
+    ScanRange,
+    SliceResult,
+    Values,
+    VerifyResult,
+)
 
 DESCRIBE_SECONDS = 300.0
 """How long a table's description is believed."""
@@ -98,12 +109,14 @@ class DynamoDBTarget:
         deadline: Deadline,
         on_erased: OnErased | None = None,
         scan: ScanRange | None = None,
+        guard: Guard | None = None,
     ) -> list[SliceResult]:
         """Delete the subjects' items until done or until the deadline; what is under way then is finished and counted.
 
         ``done``: all that this slice saw of the subject is gone; items written meanwhile may remain (``verify`` finds
         them). With ``spec.detach`` or ``spec.redact``, items stay and are changed; with ``spec.retain``, those that are
-        kept stay. Items that were deleted or changed are counted.
+        kept stay. Items that were deleted or changed are counted. With a ``guard``, an item that leads to something
+        that is left stays, with the problem ``children_left``.
         """
         results = [SliceResult(0, done=False) for _ in subjects]
         if deadline.expired():
@@ -113,7 +126,7 @@ class DynamoDBTarget:
             results[position] = SliceResult(0, done=False, problem=error.code, permanent=error.permanent)
         if found:
             tally = _Tally(on_erased, self._clock)
-            sweep = Sweep(self._calls, found, deadline, self._way(found, deadline), self._workers, tally.add)
+            sweep = Sweep(self._calls, found, deadline, self._way(found, deadline, guard), self._workers, tally.add)
             try:
                 self._forget_after(sweep.run(), spec)
             finally:
@@ -143,10 +156,22 @@ class DynamoDBTarget:
                 results[position] = _verified(subject)
         return results
 
-    def _way(self, found: Sequence[Progress], deadline: Deadline) -> Way:
+    def items(
+        self, spec: TargetSpec, values: Values, attributes: Sequence[str], deadline: Deadline
+    ) -> Iterator[Sequence[Item]]:
+        """One subject's items with some of their attributes (:class:`erasure.targets.protocol.ItemReader`)."""
+        found, problems = self._plans(spec, [values], deadline, writing=False)
+        for error in problems.values():
+            raise error
+        for progress in found:
+            yield from read_items(self._calls, progress.plan, attributes, deadline)
+
+    def _way(self, found: Sequence[Progress], deadline: Deadline, guard: Guard | None) -> Way:
         plan = found[0].plan
         partitions = min(MOST_PARTITIONS, len({subject.plan.matches[0].text for subject in found}))
         pacer = Pacer(self._clock, PARTITION_UNITS_PER_SECOND * partitions)
+        if guard is not None:
+            return Way(ErasePlan.key_query, GuardedDeleter(self._calls, plan, pacer, deadline, guard).delete, GET_ITEMS)
         if plan.deletes:
             deleter = Deleter(self._calls, plan, pacer, deadline, self._conditional)
             return Way(ErasePlan.key_query, deleter.delete, BATCH_ITEMS)

@@ -1,12 +1,11 @@
 """Read a subject's items with some of their attributes: what other targets are found by stands in them. Reads only.
 
-Uses Query, and BatchGetItem for items found through a global index, which may lag behind its table and need not hold
-the attributes.
+Uses Query, and BatchGetItem for items found through an index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from erasure.errors import TargetError
@@ -21,7 +20,9 @@ def read_items(
 ) -> Iterator[list[Attributes]]:
     """The plan's items, at most a hundred at a time, as the table has them with strong consistency: key, what was
     matched, and ``attributes``. Raises :class:`TargetError`, also when the deadline passes before all is read."""
-    query = _query(plan, attributes) | {"Limit": GET_ITEMS}
+    # An index need not hold the attributes, and a global one may lag behind its table.
+    is_told = plan.index is None
+    query = (plan.item_query(*attributes) if is_told else plan.key_query()) | {"Limit": GET_ITEMS}
     while True:
         if deadline.expired():
             raise TargetError(UNAVAILABLE, permanent=False, detail="there is no time to read on")
@@ -29,7 +30,7 @@ def read_items(
         items: list[Attributes] = page["Items"]
         if not all(map(plan.covers, items)):
             raise TargetError(REJECTED, permanent=True, detail="an item beyond the rule was answered")
-        if not plan.consistent:
+        if not is_told:
             keys = {identity(key): key for key in map(plan.key_of, items)}
             found = get_items(calls, plan, list(keys.values()), deadline, attributes) if keys else ()
             items = [item for some in found for item in some if plan.covers(item)]
@@ -40,12 +41,18 @@ def read_items(
         query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def _query(plan: ErasePlan, attributes: Sequence[str]) -> dict[str, Any]:
-    if not plan.consistent:
-        return plan.key_query()
-    arguments = plan.query()
-    names, expression = plan.projection(*attributes)
-    return arguments | {
-        "ExpressionAttributeNames": arguments["ExpressionAttributeNames"] | names,
-        "ProjectionExpression": expression,
-    }
+def texts_of(attribute: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The values in an attribute: a string or a number, or those of a set or a list, each once; none if it is absent or
+    empty. Raises :class:`TargetError` for an attribute of any other type: what it stands for cannot be told."""
+    if attribute is None:
+        return ()
+    ((kind, value),) = attribute.items()
+    if kind in ("S", "N"):
+        return (value,) if value else ()
+    if kind in ("SS", "NS"):
+        return tuple(sorted(value))
+    if kind == "L":
+        return tuple(dict.fromkeys(text for element in value for text in texts_of(element)))
+    if kind == "NULL":
+        return ()
+    raise TargetError("map_mismatch", permanent=True, detail="an attribute holds neither text nor numbers")

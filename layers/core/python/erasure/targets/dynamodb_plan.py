@@ -162,9 +162,9 @@ class ErasePlan:
         """The Query, restricted to the key attributes of table and index."""
         return self._projected(*self.projection())
 
-    def item_query(self) -> dict[str, Any]:
-        """The Query, restricted to what decides over items."""
-        return self._projected(*self.projection(*self.looked_at))
+    def item_query(self, *more: str) -> dict[str, Any]:
+        """The Query, restricted to what decides over items, and ``more``."""
+        return self._projected(*self.projection(*self.looked_at, *more))
 
     def _projected(self, names: dict[str, str], expression: str) -> dict[str, Any]:
         arguments = self.query()

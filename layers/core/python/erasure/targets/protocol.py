@@ -93,10 +93,14 @@ Item = Mapping[str, Any]
 """An item, or some of its attributes, in DynamoDB's own form: ``{"pk": {"S": "..."}}``."""
 
 
+CHILDREN_LEFT = "children_left"
+"""The problem of an item that leads to something that is still there: it has to go, but later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an item may be deleted, by what it leads to. ``problem`` and ``permanent`` as in :class:`SliceResult`;
-    without a problem, an item that may not go stays for good: what it leads to is ``kept`` by a lock."""
+    """Whether an item may be deleted, by what it leads to. ``problem`` and ``permanent`` as in :class:`SliceResult`:
+    why it may not. An item that leads to what is ``kept`` by a lock stays as long as that does, which is no problem."""
 
     may_go: bool
     problem: str | None = None
@@ -119,7 +123,7 @@ class Guard(Protocol):
 class ItemReader(Protocol):
     def items(
         self, spec: TargetSpec, values: Values, attributes: Sequence[str], deadline: Deadline
-    ) -> Iterator[list[Item]]:
+    ) -> Iterator[Sequence[Item]]:
         """The items that a target of DynamoDB matches for one subject, a hundred or fewer at a time, as the table has
         them with strong consistency: their key, what was matched, and ``attributes``. An iteration that ends has read
         all that was found. Raises :class:`TargetError`, also when the deadline passes."""
