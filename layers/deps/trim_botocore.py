@@ -52,6 +52,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "HeadBucket",  # botocore's own too, to follow a bucket to its region
         "ListMultipartUploads",
         "ListObjectVersions",
+        "PutObject",
     ),
     "secretsmanager": ("GetSecretValue",),
     "sqs": ("SendMessage",),

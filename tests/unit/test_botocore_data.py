@@ -74,6 +74,7 @@ CALLS: dict[str, dict[str, dict[str, Any]]] = {
         "HeadBucket": {**BUCKET, "ExpectedBucketOwner": "123456789012"},
         "ListMultipartUploads": {**BUCKET, "Prefix": "a/", "KeyMarker": "a/b", "UploadIdMarker": "u"},
         "ListObjectVersions": {**BUCKET, "Prefix": "a/", "KeyMarker": "a/b", "VersionIdMarker": "v", "MaxKeys": 1000},
+        "PutObject": {**BUCKET, "Key": "a/b.json", "Body": b"[]", "ContentType": "application/json"},
     },
     "secretsmanager": {"GetSecretValue": {"SecretId": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"}},
     "sqs": {"SendMessage": {"QueueUrl": "https://queue.example/123456789012/q", "MessageBody": "{}"}},

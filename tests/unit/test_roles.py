@@ -27,6 +27,7 @@ FUNCTION_ROLES = sorted(
     function["Role"].rpartition("/")[2] for function in of_type(resources(PARAMETERS), "AWS::Lambda::Function").values()
 )
 ERASERS = ("EraseDynamodbRole", "EraseS3Role")
+MANIFESTS = "arn:aws:s3:::ControlBucket/manifests/*"
 AUDIT = "arn:aws:dynamodb:eu-west-1:123456789012:table/Audit"
 REGISTRY = "arn:aws:dynamodb:eu-west-1:123456789012:table/Registry"
 TARGETS = (
@@ -57,7 +58,14 @@ def test_every_policy_is_sound(name: str) -> None:
     """parliament finds no unknown action, no action that does not fit its resource, and nothing malformed."""
     for policy in ROLES[name].get("Policies", []):
         analysis = parliament.analyze_policy_string(json.dumps(policy["PolicyDocument"]))
-        assert [str(finding) for finding in analysis.findings] == []
+        findings = [str(finding) for finding in analysis.findings if not is_about_express(finding)]
+        assert findings == []
+
+
+def is_about_express(finding: Any) -> bool:
+    """parliament believes that DescribeExecution needs an express execution beside a standard one."""
+    mismatch = {"action": "states:DescribeExecution", "required_format": "arn:*:states:*:*:express:*:*:*"}
+    return bool(finding.detail == [mismatch])
 
 
 def test_parliament_would_object() -> None:
@@ -108,10 +116,11 @@ def test_others_cannot_touch_targets(name: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_verifier_only_reads(target: str) -> None:
-    """The verifier cannot write, scan a table or open an object."""
-    reading = actions(["DescribeTable", "Query", "GetItem", "BatchGetItem"], "dynamodb")
+    """The verifier cannot write or open an object; of an object it may ask how long it is locked."""
+    reading = actions(["DescribeTable", "Query", "Scan", "GetItem", "BatchGetItem"], "dynamodb")
     listing = actions(["ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"], "s3")
-    assert allowed("VerifyTargetRole", target) <= reading | listing
+    locks = actions(["GetObjectRetention", "GetObjectLegalHold"], "s3")
+    assert allowed("VerifyTargetRole", target) <= reading | listing | locks
 
 
 def test_verifier_can_see_everything_that_is_erased() -> None:
@@ -124,13 +133,18 @@ def test_verifier_can_see_everything_that_is_erased() -> None:
 
 def test_erasers_reach_exactly_the_lists() -> None:
     """The erasers' ARNs are those of the template's lists, for tables, their indexes, buckets and objects."""
-    table_arns = {r for s in statements(ROLES["EraseDynamodbRole"]) for r in s["Resource"] if "/app-" in r}
-    bucket_arns = {r for s in statements(ROLES["EraseS3Role"]) for r in s["Resource"] if ":::" in r}
+    table_arns, other_tables = (
+        {r for s in statements(ROLES[name]) for r in s["Resource"] if "/app-" in r} for name in ERASERS
+    )
+    listed_buckets, bucket_arns = (
+        {r for s in statements(ROLES[name]) for r in s["Resource"] if ":::" in r} for name in ERASERS
+    )
     names = ("app-accounts", "app-sessions")
     tables = {f"arn:*:dynamodb:*:*:table/{name}{tail}" for name in names for tail in ("", "/index/*")}
-    assert table_arns == tables
+    assert table_arns == other_tables == tables
     names = ("app-documents", "app-avatars")
     assert bucket_arns == {f"arn:*:s3:::{name}{tail}" for name in names for tail in ("", "/*")}
+    assert listed_buckets == {f"arn:*:s3:::{name}" for name in names}
 
 
 @pytest.mark.parametrize("name", [*ERASERS, "VerifyTargetRole"])
@@ -145,18 +159,20 @@ def test_wildcard_arns_are_pinned_to_the_account(name: str) -> None:
 
 
 def test_keys_of_tables_are_used_through_dynamodb_only() -> None:
-    """DynamoDB decrypts in its caller's name: eraser and verifier may use the keys that are given, through it alone."""
+    """DynamoDB decrypts in its caller's name: erasers and verifier may use the keys that are given, through it alone;
+    who writes no items may only decrypt."""
     using = {
         name: statement
         for name, role in ROLES.items()
         for statement in statements(role)
         if any(action.startswith("kms:") for action in statement["Action"])
     }
-    assert set(using) == {"EraseDynamodbRole", "VerifyTargetRole"}
+    assert set(using) == {*ERASERS, "VerifyTargetRole"}
     for statement in using.values():
         assert statement["Resource"] == [KEY]
         assert statement["Condition"] == {"StringLike": {"kms:ViaService": "dynamodb.*"}}
-    assert using["VerifyTargetRole"]["Action"] == ["kms:Decrypt", "kms:DescribeKey"]
+    for name in ("EraseS3Role", "VerifyTargetRole"):
+        assert using[name]["Action"] == ["kms:Decrypt", "kms:DescribeKey"]
     without = of_type(resources(), "AWS::IAM::Role")
     assert "kms:" not in json.dumps(without)
 
@@ -208,15 +224,51 @@ def test_roles_have_what_their_targets_need(spec: TargetSpec, role: str, purpose
 
 
 def test_an_eraser_has_one_kind() -> None:
-    """The eraser of tables cannot touch buckets, nor the eraser of buckets tables."""
-    assert allowed("EraseDynamodbRole", TARGETS[2]) == allowed("EraseDynamodbRole", TARGETS[3]) == set()
-    assert allowed("EraseS3Role", TARGETS[0]) == allowed("EraseS3Role", TARGETS[1]) == set()
+    """The eraser of tables changes nothing in buckets, nor the eraser of buckets in tables: each may only look there,
+    where an item of a table leads to objects of a bucket."""
+    listing = actions(["ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"], "s3")
+    assert allowed("EraseDynamodbRole", TARGETS[2]) == listing
+    assert allowed("EraseDynamodbRole", TARGETS[3]) == set()
+    reading = actions(["DescribeTable", "Query", "GetItem", "BatchGetItem"], "dynamodb")
+    assert allowed("EraseS3Role", TARGETS[0]) == reading
+    assert allowed("EraseS3Role", TARGETS[1]) == {"dynamodb:Query"}
 
 
-def test_erasers_do_not_read_what_they_delete() -> None:
-    """No object is ever opened, and no table scanned."""
-    everything = {action for role in ROLES.values() for s in statements(role) for action in s["Action"]}
-    assert not {"s3:GetObject", "s3:GetObjectVersion", "dynamodb:Scan", "dynamodb:PartiQLSelect"} & everything
+def test_nobody_opens_an_object() -> None:
+    """No object of anybody's is ever opened; the one that is read is the manifest, by the state machine alone. No items
+    are selected by statements."""
+    everything = [(name, s) for name, role in ROLES.items() for s in statements(role)]
+    opening = {"s3:GetObject", "s3:GetObjectVersion", "dynamodb:PartiQLSelect"}
+    found = {(name, action, *s["Resource"]) for name, s in everything for action in opening & set(s["Action"])}
+    assert found == {("ErasureJobRole", "s3:GetObject", MANIFESTS)}
+
+
+def test_tables_are_scanned_by_who_erases_and_who_verifies_items() -> None:
+    """No other role may read a table from end to end, and no role an index or one of the service's own tables."""
+    scanning = {
+        (name, resource)
+        for name, role in ROLES.items()
+        for s in statements(role)
+        if "dynamodb:Scan" in s["Action"]
+        for resource in s["Resource"]
+    }
+    tables = {f"arn:*:dynamodb:*:*:table/{name}" for name in ("app-accounts", "app-sessions")}
+    assert scanning == {(name, table) for name in ("EraseDynamodbRole", "VerifyTargetRole") for table in tables}
+
+
+def test_the_control_bucket_has_manifests_only() -> None:
+    """Planning writes a job's units there, the state machine reads them; no other role reaches the bucket."""
+    found = {
+        (name, *sorted(s["Action"]), resource)
+        for name, role in ROLES.items()
+        for s in statements(role)
+        for resource in s["Resource"]
+        if "ControlBucket" in resource
+    }
+    assert found == {
+        ("PlanJobRole", "s3:PutObject", MANIFESTS),
+        ("ErasureJobRole", "s3:GetObject", MANIFESTS),
+    }
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -308,7 +360,7 @@ def test_a_pattern_of_keys_names_one_kind() -> None:
 
 
 def test_state_machine_calls_only_its_functions() -> None:
-    """The workflow may invoke the five functions of a job, not the API and not itself."""
+    """The workflow may invoke the five functions of a job, and none of an API."""
     assert invoked_by("ErasureJobRole") == {"PlanJob", "EraseDynamodb", "EraseS3", "VerifyTarget", "CloseJob"}
 
 
@@ -322,10 +374,14 @@ def invoked_by(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FUNCTION_ROLES)
-def test_only_the_backends_api_calls_workers(name: str) -> None:
-    """What must be gone before a call returns, erasers erase and the verifier sees gone; no other role calls them."""
-    workers = {"EraseDynamodb", "EraseS3", "VerifyTarget"}
-    assert invoked_by(name) == (workers if name == "BackendApiRole" else set())
+def test_who_calls_workers(name: str) -> None:
+    """What must be gone before a call returns, erasers erase and the verifier sees gone, for the API of backends. Who
+    only asks what there is of a subject calls the verifier, which reads. No other role calls a function."""
+    assert invoked_by(name) == {
+        "BackendApiRole": {"EraseDynamodb", "EraseS3", "VerifyTarget"},
+        "SubjectApiRole": {"VerifyTarget"},
+        "PlanJobRole": {"VerifyTarget"},
+    }.get(name, set())
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -344,8 +400,12 @@ def test_queues_are_written_by_who_accepts(name: str) -> None:
     }.get(name, set())
 
 
+MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:"
+"""Where the role of the state machine names it, it is by its full name: that of the stack and its own."""
+
+
 def test_only_start_jobs_starts() -> None:
-    """One role may start executions, of the one state machine."""
+    """One role may start executions, of the one state machine; it itself may, for the units of a manifest."""
     may_start = {
         (name, resource)
         for name, role in ROLES.items()
@@ -353,15 +413,33 @@ def test_only_start_jobs_starts() -> None:
         if "states:StartExecution" in statement["Action"]
         for resource in statement["Resource"]
     }
-    assert may_start == {("StartJobsRole", "arn:aws:states:eu-west-1:123456789012:stateMachine:ErasureJob")}
+    assert may_start == {
+        ("StartJobsRole", f"{MACHINE}ErasureJob"),
+        ("ErasureJobRole", f"{MACHINE}erasure-erasure-job"),
+    }
+    (machine,) = of_type(resources(PARAMETERS), "AWS::StepFunctions::StateMachine").values()
+    assert machine["StateMachineName"] == "erasure-erasure-job"
 
 
-def test_only_the_apis_read_the_digest_key() -> None:
-    """The HMAC key of the subject digests is readable by the two API functions alone."""
+def test_the_state_machine_looks_after_its_own_executions() -> None:
+    """It may describe and stop those of its own name, and those of its Map, whose names go on behind a slash."""
+    executions = MACHINE.replace("stateMachine", "execution") + "erasure-erasure-job"
+    looked_after = {
+        (name, resource)
+        for name, role in ROLES.items()
+        for statement in statements(role)
+        if {"states:DescribeExecution", "states:StopExecution"} & set(statement["Action"])
+        for resource in statement["Resource"]
+    }
+    assert looked_after == {("ErasureJobRole", f"{executions}:*"), ("ErasureJobRole", f"{executions}/*")}
+
+
+def test_who_reads_the_digest_key() -> None:
+    """The HMAC key of the digests is readable by the two API functions, and by the eraser that redacts."""
     readers = {
         name
         for name, role in ROLES.items()
         for statement in statements(role)
         if "secretsmanager:GetSecretValue" in statement["Action"]
     }
-    assert readers == {"SubjectApiRole", "BackendApiRole"}
+    assert readers == {"SubjectApiRole", "BackendApiRole", "EraseDynamodbRole"}

@@ -27,9 +27,11 @@ DEFINITION = ROOT / "functions" / "erasure_job" / "workflow.asl.json"
 LAMBDA = "arn:aws:lambda:us-east-1:123456789012:function:"
 SUBSTITUTIONS = {
     "LambdaInvoke": "arn:aws:states:::lambda:invoke",
+    "S3GetObject": "arn:aws:states:::s3:getObject",
     "PlanJobFunctionArn": f"{LAMBDA}plan-job",
     "VerifyTargetFunctionArn": f"{LAMBDA}verify-target",
     "CloseJobFunctionArn": f"{LAMBDA}close-job",
+    "ControlBucketName": "erasure-control",
 }
 ASL_VALIDATORS = (
     os.environ.get("ASL_VALIDATOR", ""),
@@ -84,8 +86,51 @@ def test_every_placeholder_is_substituted() -> None:
 
 def test_state_names_are_the_documented_ones() -> None:
     """The states are those of docs/architecture.md."""
-    top = {"Plan", "EraseUnits", "Close", "JobFailed"}
-    assert set(STATES) == top | {"Erase", "Verify", "Again", "Pause", "UnitDone", "UnitGaveUp"}
+    top = {"Plan", "EraseUnits", "AnythingLeft", "EraseLeft", "EraseManyUnits", "Close", "JobFailed"}
+    loop = {"Again", "Pause", "EraseAgain", "VerifyAgain", "UnitDone", "UnitLeft"}
+    many = {"EraseOfMany", "VerifyOfMany", "AgainOfMany", "PauseOfMany", "DoneOfMany", "GaveUpOfMany"}
+    assert set(STATES) == top | {"Erase", "Verify", "UnitGaveUp"} | loop | many
+
+
+def test_state_names_are_unique() -> None:
+    """States Language: a state's name is unique within the whole state machine, its Maps included."""
+    names = [name for name, _state in all_states(json.loads(definition()))]
+    assert len(names) == len(set(names))
+
+
+def test_both_loops_and_the_first_pass_do_the_same() -> None:
+    """Erasing, verifying, choosing and pausing are the same wherever a unit is worked on, but for where they lead."""
+    places = {
+        "Erase": ("EraseAgain", "EraseOfMany"),
+        "Verify": ("VerifyAgain", "VerifyOfMany"),
+        "Again": ("AgainOfMany",),
+        "Pause": ("PauseOfMany",),
+    }
+
+    def work(name: str) -> Any:
+        leading = {"Comment", "Next", "End", "Default"}
+
+        def without(node: Any) -> Any:
+            if isinstance(node, dict):
+                return {key: without(value) for key, value in node.items() if key not in leading}
+            return [without(value) for value in node] if isinstance(node, list) else node
+
+        return without(STATES[name])
+
+    for name, others in places.items():
+        assert all(work(other) == work(name) for other in others)
+
+
+def test_many_units_leave_nothing_behind() -> None:
+    """The results of all children together may have 256 KB: a child's end has no output, however it ends. A child that
+    fails does not end the others, and no more units are worked on side by side than in a usual job."""
+    many, usual = STATES["EraseManyUnits"], STATES["EraseUnits"]
+    ends = [state for state in many["ItemProcessor"]["States"].values() if state["Type"] == "Succeed" or "End" in state]
+    assert len(ends) == 2
+    assert all(state["OutputPath"] is None for state in ends)
+    assert many["ToleratedFailurePercentage"] == 100
+    assert many["MaxConcurrency"] == usual["MaxConcurrency"] == STATES["EraseLeft"]["MaxConcurrency"]
+    assert many["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -107,8 +152,9 @@ def test_every_task_ends_retries_and_is_caught(name: str) -> None:
 def test_tasks_outlive_their_functions() -> None:
     """A task's timeout is longer than its function's longest, so that it is the function that ends a slice."""
     parameters = source()["Parameters"]
-    assert TASKS["Erase"]["TimeoutSeconds"] > parameters["SliceSeconds"]["MaxValue"]
-    assert TASKS["Verify"]["TimeoutSeconds"] > parameters["SliceSeconds"]["MaxValue"]
+    slices = [task for name, task in TASKS.items() if name.startswith(("Erase", "Verify"))]
+    assert len(slices) == 6
+    assert all(task["TimeoutSeconds"] > parameters["SliceSeconds"]["MaxValue"] for task in slices)
     functions = source()["Resources"]
     assert TASKS["Plan"]["TimeoutSeconds"] > functions["PlanJob"]["Properties"]["Timeout"]
     assert TASKS["Close"]["TimeoutSeconds"] > functions["CloseJob"]["Properties"]["Timeout"]
@@ -122,10 +168,13 @@ class Functions:
     """Stand-ins for the functions: counts what was called and answers by rule.
 
     ``slices``: calls of the eraser that each unit needs; ``waits``: what the verifier asks for before the next;
-    ``failures``: how many calls of a function (or ``eraser:unit``) fail before it works.
+    ``failures``: how many calls of a function (or ``eraser:unit``) fail before it works; ``manifest``: where the units
+    are, if not in the plan's answer; ``is_written``: whether they really are.
     """
 
     units: list[str]
+    manifest: str | None = None
+    is_written: bool = True
     slices: dict[str, int] = field(default_factory=dict)
     waits: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
@@ -148,9 +197,13 @@ class Functions:
 
     def answer(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
         if name == "plan-job":
-            unit = {"job_id": event["job_id"], "passes_left": 600}
-            units = [{**unit, "unit": u, "eraser": f"erase-{u.split('-')[0]}"} for u in self.units]
-            return {"job_id": event["job_id"], "request_ids": event["request_ids"], "units": units}
+            units = [] if self.manifest else self.planned(event["job_id"])
+            return {
+                "job_id": event["job_id"],
+                "request_ids": event["request_ids"],
+                "units": units,
+                "manifest": self.manifest,
+            }
         if name == "close-job":
             return {"job_id": event["job_id"], "finished": 1, "attention": 0}
         done = self.count(f"erase-{event['unit'].split('-')[0]}", event["unit"]) >= self.slices.get(event["unit"], 1)
@@ -158,6 +211,10 @@ class Functions:
         if name == "verify-target":
             return {**unit, "again": not done, "wait": 0 if done else self.waits.get(event["unit"], 0)}
         return {**unit, "more": not done}
+
+    def planned(self, job_id: str) -> list[dict[str, Any]]:
+        unit = {"job_id": job_id, "passes_left": 600}
+        return [{**unit, "unit": u, "eraser": f"erase-{u.split('-')[0]}"} for u in self.units]
 
     def count(self, name: str, unit: str | None = None) -> int:
         return sum(called == name and unit in (None, event.get("unit")) for called, event in self.calls)
@@ -190,7 +247,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
             name="erasure-job", definition=definition(), roleArn="arn:aws:iam::123456789012:role/x"
         )
 
+        s3 = boto3.client("s3", region_name="us-east-1")
+        s3.create_bucket(Bucket=SUBSTITUTIONS["ControlBucketName"])
+
         def start(functions: Functions) -> Run:
+            if functions.manifest and functions.is_written:
+                units = json.dumps(functions.planned("er_1-1"))
+                s3.put_object(Bucket=SUBSTITUTIONS["ControlBucketName"], Key=functions.manifest, Body=units.encode())
             monkeypatch.setattr(
                 lambda_eval_utils,
                 "_invoke_lambda_function",
@@ -219,14 +282,14 @@ def finished(client: Any, arn: str) -> dict[str, Any]:
     return dict(described)
 
 
-@pytest.mark.parametrize(("units", "most"), [(1, 7), (2, 11)])
-def test_transitions_of_a_plain_job(run: Runner, units: int, most: int) -> None:
-    """One slice a unit: three states for the job and four for each unit, at most eleven for eight targets."""
-    names = ["dynamodb-00", "s3-00"][:units]
+@pytest.mark.parametrize(("units", "states"), [(1, 6), (2, 8), (3, 10)])
+def test_transitions_of_a_plain_job(run: Runner, units: int, states: int) -> None:
+    """One slice a unit: four states for the job and two for each unit, so eight for eight targets of both kinds."""
+    names = ["dynamodb-00", "s3-00", "s3-01"][:units]
     job = run(Functions(units=names))
     assert job.status == "SUCCEEDED"
-    assert job.transitions == most
-    assert job.entered["UnitDone"] == units
+    assert job.transitions == states
+    assert job.entered["Verify"] == units
     assert job.output == {"job_id": "er_1-1", "finished": 1, "attention": 0}
 
 
@@ -249,6 +312,7 @@ def test_slices_repeat_until_nothing_is_left(run: Runner) -> None:
     assert job.status == "SUCCEEDED"
     assert job.functions.count("erase-s3") == 3
     assert job.functions.count("erase-dynamodb") == 1
+    assert job.functions.count("verify-target") == 4
     assert job.entered["Pause"] == 0
     assert job.functions.count("close-job") == 1
 
@@ -266,6 +330,7 @@ def test_no_unit_is_no_failure(run: Runner) -> None:
     job = run(Functions(units=[]))
     assert job.status == "SUCCEEDED"
     assert [name for name, _event in job.functions.calls] == ["plan-job", "close-job"]
+    assert job.transitions == 4
 
 
 def test_killed_slice_is_repeated(run: Runner) -> None:
@@ -273,7 +338,7 @@ def test_killed_slice_is_repeated(run: Runner) -> None:
     job = run(Functions(units=["s3-00"], failures={"erase-s3": 2}))
     assert job.status == "SUCCEEDED"
     assert job.functions.count("erase-s3") == 3
-    assert job.entered["UnitDone"] == 1
+    assert job.functions.count("verify-target") == 1
 
 
 @pytest.mark.parametrize("function", ["erase-s3", "verify-target:s3-00"])
@@ -282,9 +347,74 @@ def test_one_unit_gives_up_alone(run: Runner, function: str) -> None:
     job = run(Functions(units=["dynamodb-00", "s3-00"], failures={function: 1000}))
     assert job.status == "SUCCEEDED"
     assert job.entered["UnitGaveUp"] == 1
-    assert job.entered["UnitDone"] == 1
+    assert job.entered["EraseLeft"] == 0
     assert job.functions.count("verify-target", "dynamodb-00") == 1
     assert job.functions.count("close-job") == 1
+
+
+@pytest.mark.parametrize(("function", "calls"), [("erase-s3", 6), ("verify-target:s3-00", 1)])
+def test_who_gives_up_stays_given_up_while_others_go_on(run: Runner, function: str, calls: int) -> None:
+    """A unit that gave up in the first pass is not taken up again by the second; one that needs more slices is."""
+    names, slices = ["dynamodb-00", "s3-00"], {"dynamodb-00": 3}
+    job = run(Functions(units=names, slices=slices, failures={function: 1000}))
+    assert job.status == "SUCCEEDED"
+    assert job.functions.count("erase-dynamodb") == 3
+    assert job.functions.count("erase-s3") == calls
+    assert job.functions.count("close-job") == 1
+
+
+@pytest.mark.parametrize("function", ["erase-s3", "verify-target:s3-00"])
+def test_one_unit_gives_up_alone_in_the_second_pass(run: Runner, function: str) -> None:
+    """What fails for good after the first pass takes no other unit along, and Close still runs."""
+
+    class Later(Functions):
+        def answer(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+            answered = super().answer(name, event)
+            if (name, event.get("unit")) == ("verify-target", "s3-00"):
+                self.failures[function] = 1000
+            return answered
+
+    functions = Later(units=["dynamodb-00", "s3-00"], slices={"dynamodb-00": 3, "s3-00": 2})
+    job = run(functions)
+    assert job.status == "SUCCEEDED"
+    assert (job.entered["UnitLeft"], job.entered["UnitDone"]) == (1, 1)
+    assert functions.count("erase-dynamodb") == 3
+    assert functions.count("close-job") == 1
+
+
+def test_many_units_come_from_the_manifest(run: Runner) -> None:
+    """A plan that names a manifest has each of its units worked on until it is done, by executions of their own; the
+    job's has as many states for 60 units as for one."""
+    names = [f"{kind}-{number:02d}" for kind in ("dynamodb", "s3") for number in range(30)]
+    job = run(Functions(units=names, manifest="manifests/er_1-1.json", slices={"s3-03": 3, "s3-04": 2}))
+    assert job.status == "SUCCEEDED"
+    assert {unit: job.functions.count(f"erase-{unit.split('-')[0]}", unit) for unit in names} == {
+        **dict.fromkeys(names, 1),
+        "s3-03": 3,
+        "s3-04": 2,
+    }
+    assert job.functions.count("close-job") == 1
+    assert job.output == {"job_id": "er_1-1", "finished": 1, "attention": 0}
+    of_the_job = ("Plan", "EraseUnits", "AnythingLeft", "EraseManyUnits", "Close")
+    assert {name: job.entered[name] for name in of_the_job} == dict.fromkeys(of_the_job, 1)
+
+
+def test_one_of_many_units_gives_up_alone(run: Runner) -> None:
+    """The others of the manifest are finished, and Close still runs."""
+    names = [f"s3-{number:02d}" for number in range(12)]
+    functions = Functions(units=names, manifest="manifests/er_1-1.json", failures={"verify-target:s3-07": 1000})
+    job = run(functions)
+    assert job.status == "SUCCEEDED"
+    assert all(functions.count("verify-target", unit) == 1 for unit in names if unit != "s3-07")
+    assert functions.count("close-job") == 1
+
+
+def test_a_manifest_that_is_gone_still_closes_the_job(run: Runner) -> None:
+    """Nothing can be erased then: Close finds the tasks unfinished and gives the requests attention."""
+    functions = Functions(units=["s3-00"], manifest="manifests/er_1-1.json", is_written=False)
+    job = run(functions)
+    assert job.status == "SUCCEEDED"
+    assert [name for name, _event in functions.calls] == ["plan-job", "close-job"]
 
 
 @pytest.mark.parametrize("function", ["plan-job", "close-job"])

@@ -200,7 +200,8 @@ class StartJobsSettings(NamedTuple):
 
 class PlanJobSettings(NamedTuple):
     """``erase_dynamodb_function``, ``erase_s3_function``: the names that units carry to the state machine.
-    ``reader_function``: may read the targets, and is asked for further ids of subjects and for sizes of tables."""
+    ``reader_function``: may read the targets, and is asked for further ids of subjects and for sizes of tables.
+    ``inline_units``: a job of more units has them in a manifest in ``control_bucket``."""
 
     requests_table: str
     registry_table: str
@@ -208,6 +209,8 @@ class PlanJobSettings(NamedTuple):
     erase_dynamodb_function: str
     erase_s3_function: str
     reader_function: str
+    control_bucket: str
+    inline_units: int
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> PlanJobSettings:
@@ -220,6 +223,8 @@ class PlanJobSettings(NamedTuple):
             erase_dynamodb_function=reader.text("ERASE_DYNAMODB_FUNCTION"),
             erase_s3_function=reader.text("ERASE_S3_FUNCTION"),
             reader_function=reader.text("READER_FUNCTION"),
+            control_bucket=reader.text("CONTROL_BUCKET"),
+            inline_units=reader.integer("INLINE_UNITS", 40, 1, 40),
         )
         reader.finish()
         return settings

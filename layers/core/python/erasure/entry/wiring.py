@@ -112,6 +112,7 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.audit_log import DynamoDBAuditLog
     from erasure.adapters.data_map_store import DynamoDBDataMapStore
     from erasure.adapters.data_reader import LambdaDataReader
+    from erasure.adapters.manifests import S3Manifests
     from erasure.adapters.messaging import LambdaFunctions
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.task_store import DynamoDBTaskStore
@@ -134,7 +135,8 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
         now=utc_now,
     )
     erasers = {"dynamodb": settings.erase_dynamodb_function, "s3": settings.erase_s3_function}
-    return make_plan_job(use, erasers, Logger())
+    manifests = S3Manifests(_getter(clients, "s3"), settings.control_bucket)
+    return make_plan_job(use, erasers, manifests, settings.inline_units, Logger())
 
 
 def build_erase_dynamodb(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
