@@ -87,14 +87,14 @@ def test_a_good_map_is_put_and_shown(run: Run, write: Write, stack: JobStack) ->
 
 
 def test_checking_writes_nothing(run: Run, write: Write, stack: JobStack) -> None:
-    """Checking needs no stack, says on stderr what it found, and leaves the registry alone."""
-    said = run("data-map", "check", write(GOOD), environment={})
+    """Validating needs no stack, says on stderr what it found, and leaves the registry alone."""
+    said = run("data-map", "validate", write(GOOD), environment={})
     assert (said.code, said.out) == (0, "")
     assert "1 targets, no errors" in said.err
     assert run("data-map", "show").result["document"] == DATA_MAP
 
 
-@pytest.mark.parametrize("action", ["check", "put"])
+@pytest.mark.parametrize("action", ["validate", "check", "put"])
 def test_problems_are_told_line_by_line(run: Run, write: Write, action: str, stack: JobStack) -> None:
     """Every problem of a map is told with its path, the exit code is 1, and nothing is put."""
     bad = GOOD.replace("{user_id}/", "all").replace("content", "junk")
@@ -122,26 +122,26 @@ def test_problems_are_told_line_by_line(run: Run, write: Write, action: str, sta
 )
 def test_what_is_no_map_is_refused(run: Run, write: Write, text: str | bytes, message: str) -> None:
     """Files that are no good YAML, or say a thing twice, are refused with a message."""
-    said = run("data-map", "check", write(text))
+    said = run("data-map", "validate", write(text))
     assert (said.code, said.out) == (1, "")
     assert message in said.err
 
 
 def test_json_is_good_too(run: Run, write: Write) -> None:
     """A map may be written as JSON."""
-    assert run("data-map", "check", write(json.dumps(DATA_MAP))).code == 0
+    assert run("data-map", "validate", write(json.dumps(DATA_MAP))).code == 0
 
 
 def test_warnings_do_not_refuse(run: Run, write: Write) -> None:
     """What deserves a second look is told on stderr and accepted."""
     said = run("data-map", "put", write(GOOD.replace("{tenant_id}/", "")))
     assert said.code == 0
-    assert "warning: targets[0]" in said.err
+    assert "warning: line 3: targets[0]: " in said.err
 
 
 def test_a_missing_file_is_told(run: Run) -> None:
     """A file that is not there is an error with a message."""
-    said = run("data-map", "check", "/nowhere/data-map.yaml")
+    said = run("data-map", "validate", "/nowhere/data-map.yaml")
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith("error: ")
 
