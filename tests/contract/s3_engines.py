@@ -47,6 +47,7 @@ OLDER_LOCKS = "locks that hold one version of a key and not the others"
 OTHER_OWNERS = "refusing calls that expect another owner"
 KMS = "objects encrypted with a key that does not exist any more"
 SUSPENSION = "versions from before a suspension"
+RELATIVE_KEYS = "keys with . and .. between slashes"
 NULL_MARKERS = "removing the delete marker that a suspended bucket calls null"
 
 LACKS = {
@@ -66,6 +67,7 @@ LACKS = {
     "seaweedfs": {
         CONTROL_CHARACTERS: "SeaweedFS ignores EncodingType=url for versions and lists U+FFFD instead",
         FOLDER_KEYS: "SeaweedFS keeps such keys as directories, which its list of versions leaves out",
+        RELATIVE_KEYS: "SeaweedFS refuses such keys",
         NULL_MARKERS: "SeaweedFS confirms the removal of a null delete marker and keeps it",
         LOCK_WORDS: "SeaweedFS refuses a locked version like a forbidden one, without a word about the lock",
         OTHER_OWNERS: "SeaweedFS ignores ExpectedBucketOwner",

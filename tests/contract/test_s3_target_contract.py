@@ -14,6 +14,7 @@ from tests.contract.s3_engines import (
     CONTROL_CHARACTERS,
     FOLDER_KEYS,
     NULL_MARKERS,
+    RELATIVE_KEYS,
     SUSPENSION,
     Engine,
 )
@@ -45,15 +46,12 @@ ODD_NAMES = [
     "a///b",
     "semi;colon:,=@$",
     "|{}[]^`",
-    ".",
-    "..",
-    "./a",
-    "../bob/a",
-    "a/../../bob/a",
-    "a/./b",
     ".hidden",
     "end.",
 ]
+
+RELATIVE_NAMES = [".", "..", "./a", "../bob/a", "a/../../bob/a", "a/./b", "../../acme/bob/a"]
+"""A key is no path: nothing in it leads anywhere else."""
 
 LONGEST_KEY_BYTES = 1024
 
@@ -131,6 +129,20 @@ def test_odd_keys_go(s3: Engine) -> None:
     s3.put(bucket, *(f"acme/ann/{name}" for name in ODD_NAMES), times=2)
     assert erase(s3, by_prefix(bucket), "ann") == SliceResult(erased=2 * len(ODD_NAMES), done=True)
     assert s3.everything(bucket) == set()
+
+
+def test_keys_that_look_like_ways_to_somebody_else(s3: Engine) -> None:
+    """Dots in a key are part of it, in bulk as well as in a URL: the one whose name they spell out keeps everything."""
+    s3.needs(RELATIVE_KEYS)
+    bucket = s3.create_bucket()
+    s3.put(bucket, "acme/bob/a", "acme/a", "acme/ann", times=2)
+    s3.client.create_multipart_upload(Bucket=bucket, Key="acme/bob/a")
+    before = s3.everything(bucket)
+    s3.put(bucket, *(f"acme/ann/{name}" for name in RELATIVE_NAMES))
+    for name in RELATIVE_NAMES:
+        s3.client.create_multipart_upload(Bucket=bucket, Key=f"acme/ann/{name}")
+    assert erase(s3, by_prefix(bucket), "ann") == SliceResult(erased=2 * len(RELATIVE_NAMES), done=True)
+    assert s3.everything(bucket) == before
 
 
 @pytest.mark.parametrize("filling", ["x", "é", "😀", "&"])
