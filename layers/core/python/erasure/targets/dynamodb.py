@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from erasure.domain.plan import Shard
 from erasure.domain.target_spec import DIGEST, DynamoDBRule, TargetSpec
 from erasure.errors import TargetError, UnavailableError
 from erasure.ports import Clock
@@ -24,7 +25,7 @@ from erasure.targets.dynamodb_calls import UNAVAILABLE, Calls
 from erasure.targets.dynamodb_change import Changer
 from erasure.targets.dynamodb_deletes import BATCH_ITEMS, Conditional, Deleter
 from erasure.targets.dynamodb_linked import GuardedDeleter
-from erasure.targets.dynamodb_pacing import MOST_PARTITIONS, PARTITION_UNITS_PER_SECOND, Pacer
+from erasure.targets.dynamodb_pacing import DEFAULT_CAPACITY_SHARE, MOST_PARTITIONS, Pacers, Share
 from erasure.targets.dynamodb_parents import read_items
 from erasure.targets.dynamodb_plan import (
     Detachment,
@@ -38,8 +39,9 @@ from erasure.targets.dynamodb_plan import (
 )
 from erasure.targets.dynamodb_reads import GET_ITEMS
 from erasure.targets.dynamodb_redact import ONLY_LOOKING, Redaction, make_redaction
-from erasure.targets.dynamodb_sweep import Progress, Sweep, Way
-from erasure.targets.dynamodb_verify import LEFT_BOUND, count_left
+from erasure.targets.dynamodb_scan import Scan, reading_of, shards_of
+from erasure.targets.dynamodb_sweep import OnCounted, Progress, Sweep, Way
+from erasure.targets.dynamodb_verify import LEFT_BOUND, Looker, count_left
 from erasure.targets.protocol import (
     Deadline,
     Guard,
@@ -70,15 +72,17 @@ class DynamoDBTarget:
     ``conditional``: how items found through an index are deleted, ``"batch"`` (25 PartiQL statements a call) or
     ``"single"`` (DeleteItem, for engines whose PartiQL has no conditional DELETE). ``digest_key``: returns the key of
     the digests that redacting puts in the place of values; only erasing needs it, and only where the rules say
-    ``digest``. ``now`` (by which items are retained), ``sleep``, ``random`` and ``clock`` can be replaced in tests.
+    ``digest``. ``capacity_share``: how much of what a provisioned table and its indexes are paid for erasing may take
+    (more than 0, at most 1); the rest is the application's. ``now`` (by which items are retained), ``sleep``,
+    ``random`` and ``clock`` can be replaced in tests.
 
     ``erase`` needs DescribeTable, Query, BatchWriteItem, PartiQLDelete and DeleteItem, to detach, redact or retain
-    BatchGetItem and UpdateItem; ``verify`` DescribeTable, Query and BatchGetItem. Problems: ``target_missing``,
-    ``map_mismatch``, ``access_denied``, ``rejected``, ``retention_unknown``, ``missing_value``,
-    ``ambiguous_identifier`` (permanent; the second also not, for an index in the making), ``throttled`` and
-    ``unavailable``. ``missing_value``, ``ambiguous_identifier``, ``retention_unknown`` and ``rejected`` are mostly one
-    subject's, the others the table's and thereby of all who are not done. ``retention_unknown``, and ``rejected`` of a
-    single item, are told when all else of the subject is done.
+    BatchGetItem and UpdateItem; ``verify`` DescribeTable, Query and BatchGetItem; both Scan for what has to be
+    scanned, and ``shards`` DescribeTable. Problems: ``target_missing``, ``map_mismatch``, ``access_denied``,
+    ``rejected``, ``retention_unknown``, ``missing_value``, ``ambiguous_identifier`` (permanent; the second also not,
+    for an index in the making), ``throttled`` and ``unavailable``. ``missing_value``, ``ambiguous_identifier``,
+    ``retention_unknown`` and ``rejected`` are mostly one subject's, the others the table's and thereby of all who are
+    not done. ``retention_unknown``, and ``rejected`` of a single item, are told when all else of the subject is done.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class DynamoDBTarget:
         workers: int = 4,
         conditional: Conditional = "batch",
         digest_key: Callable[[], bytes] | None = None,
+        capacity_share: float = DEFAULT_CAPACITY_SHARE,
         now: Clock = _utc_now,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_module.random,
@@ -97,6 +102,8 @@ class DynamoDBTarget:
         self._workers = workers
         self._conditional: Conditional = conditional
         self._digest_key = digest_key
+        self._capacity_share = Share(capacity_share).of_capacity
+        self._pacers = Pacers(clock)
         self._now = now
         self._clock = clock
         self._descriptions: dict[str, tuple[float, Mapping[str, Any]]] = {}
@@ -121,14 +128,14 @@ class DynamoDBTarget:
         results = [SliceResult(0, done=False) for _ in subjects]
         if deadline.expired():
             return results
-        found, problems = self._plans(spec, subjects, deadline, writing=True)
+        found, problems, description = self._plans(spec, subjects, deadline, scan, writing=True)
         for position, error in problems.items():
             results[position] = SliceResult(0, done=False, problem=error.code, permanent=error.permanent)
         if found:
             tally = _Tally(on_erased, self._clock)
-            sweep = Sweep(self._calls, found, deadline, self._way(found, deadline, guard), self._workers, tally.add)
+            way = self._way(found, description, deadline, scan, guard)
             try:
-                self._forget_after(sweep.run(), spec)
+                self._forget_after(self._go_through(found, description, deadline, way, tally.add, scan), spec)
             finally:
                 tally.report(0.0)
         for subject in found:
@@ -142,48 +149,100 @@ class DynamoDBTarget:
         self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, scan: ScanRange | None = None
     ) -> list[VerifyResult]:
         """Count what is left, up to a bound, and what is kept; see
-        :func:`erasure.targets.dynamodb_verify.count_left`."""
+        :func:`erasure.targets.dynamodb_verify.count_left`. Of a scan, what was found in the segments that were gone
+        through in this call."""
         results = [VerifyResult(0, complete=False) for _ in subjects]
         if deadline.expired():
             return results
-        found, problems = self._plans(spec, subjects, deadline, writing=False)
+        found, problems, description = self._plans(spec, subjects, deadline, scan, writing=False)
         for position, error in problems.items():
             results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)
         if found:
-            self._forget_after(count_left(self._calls, found, deadline, self._workers, self._now()), spec)
+            self._forget_after(self._look(found, description, deadline, scan), spec)
         for subject in found:
+            result = _verified(subject) if scan is None else _verified_in_part(subject)
             for position in subject.positions:
-                results[position] = _verified(subject)
+                results[position] = result
         return results
+
+    def shards(self, spec: TargetSpec, deadline: Deadline) -> tuple[Shard, ...]:
+        """The shards in which a target that scans is gone through. Raises :class:`TargetError`."""
+        if spec.dynamodb is None or not spec.is_scan:
+            raise mismatch("not a target that scans")
+        return shards_of(self._describe(spec.dynamodb, deadline), self._capacity_share)
+
+    def _go_through(
+        self,
+        found: Sequence[Progress],
+        description: Mapping[str, Any],
+        deadline: Deadline,
+        way: Way,
+        on_counted: OnCounted,
+        scan: ScanRange | None,
+    ) -> TargetError | None:
+        if scan is None:
+            return Sweep(self._calls, found, deadline, way, self._workers, on_counted).run()
+        reading = reading_of(description, self._pacers.for_scan(description, self._share(scan)), consistent=False)
+        return Scan(self._calls, found, deadline, way, reading, scan, self._workers, on_counted).run()
+
+    def _look(
+        self, found: Sequence[Progress], description: Mapping[str, Any], deadline: Deadline, scan: ScanRange | None
+    ) -> TargetError | None:
+        if scan is None:
+            return count_left(self._calls, found, deadline, self._workers, self._now())
+        plan = found[0].plan
+        # Strongly consistent pages tell by themselves what is there and should not be.
+        look = None if plan.deletes else Looker(self._calls, plan, deadline, self._now()).look
+        way = Way(ErasePlan.key_query, look, GET_ITEMS)
+        reading = reading_of(description, self._pacers.for_scan(description, self._share(scan)), consistent=True)
+        return Scan(self._calls, found, deadline, way, reading, scan, self._workers).run()
+
+    def _share(self, scan: ScanRange | None) -> Share:
+        """Of a scan's shards, each has its own share of what the table has."""
+        return Share(self._capacity_share, 1.0 if scan is None else (scan.end - scan.first) / scan.total)
 
     def items(
         self, spec: TargetSpec, values: Values, attributes: Sequence[str], deadline: Deadline
     ) -> Iterator[Sequence[Item]]:
         """One subject's items with some of their attributes (:class:`erasure.targets.protocol.ItemReader`)."""
-        found, problems = self._plans(spec, [values], deadline, writing=False)
+        found, problems, _ = self._plans(spec, [values], deadline, None, writing=False)
         for error in problems.values():
             raise error
         for progress in found:
             yield from read_items(self._calls, progress.plan, attributes, deadline)
 
-    def _way(self, found: Sequence[Progress], deadline: Deadline, guard: Guard | None) -> Way:
+    def _way(
+        self,
+        found: Sequence[Progress],
+        description: Mapping[str, Any],
+        deadline: Deadline,
+        scan: ScanRange | None,
+        guard: Guard | None,
+    ) -> Way:
         plan = found[0].plan
         partitions = min(MOST_PARTITIONS, len({subject.plan.matches[0].text for subject in found}))
-        pacer = Pacer(self._clock, PARTITION_UNITS_PER_SECOND * partitions)
+        # What a scan finds at one time lies together.
+        pacer = self._pacers.for_writes(description, self._share(scan), partitions if scan is None else 1)
         if guard is not None:
             return Way(ErasePlan.key_query, GuardedDeleter(self._calls, plan, pacer, deadline, guard).delete, GET_ITEMS)
         if plan.deletes:
             deleter = Deleter(self._calls, plan, pacer, deadline, self._conditional)
-            return Way(ErasePlan.key_query, deleter.delete, BATCH_ITEMS)
+            return Way(ErasePlan.key_query, deleter.delete, min(BATCH_ITEMS, max(1, int(pacer.ceiling))))
         changer = Changer(self._calls, plan, pacer, deadline, self._now())
         if plan.told_by_pages:
             return Way(ErasePlan.item_query, changer.change, BATCH_ITEMS, carries=True)
         return Way(ErasePlan.key_query, changer.change, GET_ITEMS)
 
     def _plans(
-        self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, *, writing: bool
-    ) -> tuple[list[Progress], dict[int, TargetError]]:
-        """What can be worked on, and by position what keeps the others from it."""
+        self,
+        spec: TargetSpec,
+        subjects: Sequence[Values],
+        deadline: Deadline,
+        scan: ScanRange | None,
+        *,
+        writing: bool,
+    ) -> tuple[list[Progress], dict[int, TargetError], Mapping[str, Any]]:
+        """What can be worked on, by position what keeps the others from it, and the table's description."""
         rendered: dict[tuple[tuple[Match, ...], Detachment | None], list[int]] = {}
         problems: dict[int, TargetError] = {}
         for position, values in enumerate(subjects):
@@ -192,9 +251,12 @@ class DynamoDBTarget:
             except TargetError as error:
                 problems[position] = error
         found: list[Progress] = []
+        description: Mapping[str, Any] = {}
         rule = spec.dynamodb
         if rule is not None and rendered:
             try:
+                if spec.is_scan != (scan is not None):
+                    raise mismatch("a scan, and nothing else, has a range")
                 redaction = self._redaction(spec, writing)
                 description = self._describe(rule, deadline)
                 for (matches, detachment), positions in rendered.items():
@@ -202,8 +264,9 @@ class DynamoDBTarget:
                     found.append(Progress(positions, make_plan(rule, matches, description, treatment)))
             except TargetError as error:
                 self._forget(rule.table)  # so that a repaired table is seen at once
-                return [], problems | {position: error for positions in rendered.values() for position in positions}
-        return found, problems
+                stopped = {position: error for positions in rendered.values() for position in positions}
+                return [], problems | stopped, description
+        return found, problems, description
 
     def _redaction(self, spec: TargetSpec, writing: bool) -> Redaction | None:
         if not spec.redact:
@@ -258,6 +321,12 @@ def _verified(subject: Progress) -> VerifyResult:
     # Not read further: nobody knows how much more there is.
     kept = replace(subject.kept, more=subject.kept.count > 0)
     return VerifyResult(LEFT_BOUND, complete=True, kept=kept, more=True)
+
+
+def _verified_in_part(subject: Progress) -> VerifyResult:
+    # What is wrong with an item has to be told at once: another call may not come across it again.
+    problem = subject.error or subject.flaw
+    return VerifyResult(subject.counted, subject.done, *_problem(problem), kept=subject.kept)
 
 
 class _Tally:

@@ -127,7 +127,7 @@ class Deleter:
         for key, claim in sent.items():
             if key not in again:
                 _deleted(claim, outcome)
-        units = write_units(response, len(claims) - len(again))
+        units = write_units(response, len(claims) - len(again), self._pacer.weights)
         if not again:
             return _Answer(units)
         return _Answer(units, [sent[key] for key in again], TargetError(THROTTLED, permanent=False))
@@ -144,7 +144,7 @@ class Deleter:
         if len(responses) != len(claims):
             missing = TargetError(UNAVAILABLE, permanent=False, detail="an answer is missing")
             return _Answer(0, claims, missing)
-        answer = _Answer(write_units(response, len(claims)))
+        answer = _Answer(write_units(response, len(claims), self._pacer.weights))
         for claim, result in zip(claims, responses, strict=True):
             code = result.get("Error", {}).get("Code")
             if code is None:

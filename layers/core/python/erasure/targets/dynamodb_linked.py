@@ -180,7 +180,7 @@ class GuardedDeleter:
                 if error.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
                     raise
                 continue
-            self._pacer.settle(1, write_units(response, 1))
+            self._pacer.settle(1, write_units(response, 1, self._pacer.weights))
             return True
         return False
 

@@ -279,6 +279,10 @@ def make_plan(
     if rule.scan:
         if rule.index is not None:
             raise mismatch("a scan reads the table itself")
+        # Attributes that are no index's keys have no definition: each item may have another type there.
+        types = {part["AttributeName"]: part["AttributeType"] for part in description["AttributeDefinitions"]}
+        if any(types.get(match.attribute, "S") != "S" for match in matches):
+            raise mismatch("a matched key attribute is not a string")
     else:
         if rule.index is not None:
             index, consistent = _find_index(rule.index, description)
