@@ -16,7 +16,7 @@ from erasure.domain.subject import Subject
 from erasure.domain.target_spec import IdentifierRule, TargetSpec
 from erasure.errors import SliceLostError, UnavailableError
 from erasure.ports import PinnedJob, PinnedMap, Preview
-from erasure.targets.protocol import Deadline, OnErased, ScanRange, SliceResult, Values, VerifyResult
+from erasure.targets.protocol import Deadline, Guard, OnErased, ScanRange, SliceResult, Values, VerifyResult
 
 
 class FakeTaskStore:
@@ -135,11 +135,13 @@ class FakeFunctions:
 
 
 class FakeDataReader:
-    """``identifiers``: what is known of each subject, by its id. ``shards_of``: by target. ``down``: does not
+    """``identifiers``: what is known of each subject, by its id; ``unreadable``: pairs of subject's id and identifier
+    of which nobody can tell. ``shards_of``: by target. ``down``: does not
     answer."""
 
     def __init__(self) -> None:
         self.identifiers: dict[str, dict[str, tuple[str, ...]]] = {}
+        self.unreadable: set[tuple[str, str]] = set()
         self.shards_of: dict[str, tuple[Shard, ...]] = {}
         self.down = False
         self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
@@ -151,7 +153,11 @@ class FakeDataReader:
         names = {rule.name for rule in rules}
         self.asked.append((tuple(subject.id for subject in subjects), tuple(sorted(names))))
         return [
-            {name: values for name, values in self.identifiers.get(subject.id, {}).items() if name in names}
+            {
+                name: self.identifiers.get(subject.id, {}).get(name, ())
+                for name in names
+                if (subject.id, name) not in self.unreadable
+            }
             for subject in subjects
         ]
 
@@ -200,6 +206,7 @@ class FakeTarget:
         deadline: Deadline,
         on_erased: OnErased | None = None,
         scan: ScanRange | None = None,
+        guard: Guard | None = None,
     ) -> list[SliceResult]:
         if scan is not None:
             scan.done = scan.end - scan.first

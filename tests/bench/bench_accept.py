@@ -114,6 +114,7 @@ def _api_case(event_name: str, state: str) -> Callable[[str, dict[str, Any]], Ca
         from erasure.entry.h2o import H2OFamily
         from erasure.entry.signing_keys import IssuerKeys
         from erasure.entry.tokens import TokenVerifier
+        from tests.client.memory_self_deletion import no_plans
         from tests.client.token_issuer import AUDIENCE
 
         verifier = TokenVerifier(
@@ -124,7 +125,7 @@ def _api_case(event_name: str, state: str) -> Callable[[str, dict[str, Any]], Ca
             tenant_claim="tenant_id",
             keys=IssuerKeys(ISSUER, f"{ISSUER}/keys", fetch=lambda _address: json.dumps({"keys": [jwk]}).encode()),
         )
-        family = H2OFamily(_Constant(state), 25)
+        family = H2OFamily(_Constant(state), 25, no_plans)
         api = Api([family], Logger(service="bench"), default=family, subjects=verifier)
         text = _event_text(event_name, token)
         # A new event each time, as in Lambda: its strings have no hashes yet. What parsing costs is taken off again.

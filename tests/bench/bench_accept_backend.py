@@ -131,6 +131,7 @@ def _constant_api() -> Callable[[Any, Any], Any]:
     return make_backend_api(
         verifier=KeyVerifier(keys, keys, mode="live", calls_per_minute=600, now=lambda: datetime.now(UTC)),
         erasures=services,
+        plans=lambda: services,
         accounts=services,
         keys=services,
         suppressions=services,

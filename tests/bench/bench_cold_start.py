@@ -55,6 +55,7 @@ _ENVIRONMENT = {
     "BATCH_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/batch",
     "BATCH_QUEUE_ARN": "arn:aws:sqs:us-east-1:123456789012:batch",
     "VERIFY_TARGET_FUNCTION": "verify_target",
+    "READER_FUNCTION": "verify_target",
     "INTERACTIVE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/interactive",
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:erasure_job",
     "DIGEST_KEY_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key",

@@ -19,7 +19,7 @@ from erasure.entry.tokens import TokenVerifier
 from local.stack import Stack
 from local.tokens import token as stack_token
 from tests.client.gateway import Gateway
-from tests.client.memory_self_deletion import MemorySelfDeletion
+from tests.client.memory_self_deletion import MemorySelfDeletion, no_plans
 from tests.client.token_issuer import AUDIENCE, TokenIssuer
 
 TENANT = "client-tests"
@@ -79,7 +79,7 @@ def in_process(base_path: str = "") -> Iterator[InProcess]:
     service = MemorySelfDeletion()
     with TokenIssuer() as issuer:
         oidc = OidcSettings(issuer.url, AUDIENCE, None, "sub", "tenant_id", ("RS256", "ES256"))
-        family = H2OFamily(service, 25)
+        family = H2OFamily(service, 25, no_plans)
         logger = Logger(service="client-tests", stream=io.StringIO())
         api = Api([family], logger, default=family, subjects=TokenVerifier.from_settings(oidc))
         with Gateway(api, family.routes(), base_path) as gateway:

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import NoReturn
 
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.subject import Subject
-from erasure.errors import ConflictError, DeleteIdRejectedError, NotFoundError
+from erasure.errors import ConflictError, DeleteIdRejectedError, NotFoundError, UnavailableError
 from erasure.services.self_deletion import IssuedDeleteId, RequestView
+
+
+def no_plans() -> NoReturn:
+    """Nobody can tell here what a deletion would find."""
+    raise UnavailableError("no previews here")
 
 
 class MemorySelfDeletion:

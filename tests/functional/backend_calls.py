@@ -39,6 +39,7 @@ class BackendApi:
                 monotonic=world.monotonic,
             ),
             erasures=world.erasures,
+            plans=lambda: world.plans,
             accounts=world.accounts,
             keys=ApiKeyService(self.keys, mode="live", digest_key=lambda: KEY, now=world.clock),
             suppressions=fakes.FakeSuppressionStore(world.registry),

@@ -16,6 +16,7 @@ from erasure.services.accounts import AccountService
 from erasure.services.close_job import close_job
 from erasure.services.current_map import CurrentMap
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
+from erasure.services.erasure_plans import ErasurePlans
 from erasure.services.erasures import ErasureService
 from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
@@ -123,6 +124,7 @@ class BackendWorld:
             now=self.clock,
             monotonic=self.monotonic,
         )
+        self.plans = ErasurePlans(CurrentMap(self.maps, self.monotonic), self.data_reader, lambda: KEY, self.clock)
         self.once = Idempotency(self.idempotency, lambda: KEY, self.clock)
         self.accounts = AccountService(
             erasures=self.erasures,

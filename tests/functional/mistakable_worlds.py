@@ -15,6 +15,7 @@ from erasure.entry.settings import SubjectApiSettings
 from erasure.entry.subject_api import make_subject_api
 from erasure.entry.tokens import TokenVerifier
 from erasure.services.self_deletion import SelfDeletionService
+from tests.client.memory_self_deletion import no_plans
 from tests.client.token_issuer import AUDIENCE, ec_key, make_token, public_jwk
 from tests.functional.backend_calls import BackendApi, make_event
 from tests.functional.backend_world import KEY, BackendWorld, TargetReader, a_map
@@ -137,4 +138,4 @@ def _subject_api(service: SelfDeletionService) -> Any:
         tenant_claim="tenant_id",
         keys=_OneKey(),
     )
-    return make_subject_api(service, verifier, settings, Logger())
+    return make_subject_api(service, verifier, settings, Logger(), no_plans)

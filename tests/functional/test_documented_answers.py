@@ -54,8 +54,8 @@ def api_with(guard: Any, auth: str) -> Api:
     nothing: Any = SimpleNamespace(confirm_wait_seconds=0, paths_are_encoded=True)
     logger = Logger(service=f"test_openapi-{uuid4()}", level="CRITICAL")
     if auth == SUBJECT:
-        return make_subject_api(nothing, guard, nothing, logger)
-    names = ("erasures", "accounts", "keys", "suppressions", "data_maps", "idempotency", "digest_key", "now")
+        return make_subject_api(nothing, guard, nothing, logger, nothing)
+    names = ("erasures", "plans", "accounts", "keys", "suppressions", "data_maps", "idempotency", "digest_key", "now")
     return make_backend_api(verifier=guard, logger=logger, **dict.fromkeys(names, nothing))
 
 

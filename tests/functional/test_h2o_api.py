@@ -23,7 +23,11 @@ from erasure.entry.settings import SubjectApiSettings
 from erasure.entry.subject_api import make_subject_api
 from erasure.entry.tokens import Principal
 from erasure.errors import AuthenticationError, UnavailableError
-from tests.client.memory_self_deletion import MemorySelfDeletion
+from erasure.services.current_map import CurrentMap
+from erasure.services.erasure_plans import ErasurePlans
+from tests import fake_jobs, fakes
+from tests.client.memory_self_deletion import MemorySelfDeletion, no_plans
+from tests.functional.backend_world import a_map
 
 EVENTS = Path(__file__).parents[2] / "events" / "subject_api"
 TENANT = "acme-tenant-of-the-tests"
@@ -38,6 +42,7 @@ ENVIRONMENT = {
     "OIDC_ISSUER": "https://issuer.example",
     "OIDC_AUDIENCE": "erasure",
     "CONFIRM_WAIT_SECONDS": "20",
+    "READER_FUNCTION": "reader",
 }
 
 Reply = dict[str, Any]
@@ -73,7 +78,9 @@ class Api:
         self.service = MemorySelfDeletion(lambda: self.now)
         self.log = io.StringIO()
         settings = SubjectApiSettings.load(ENVIRONMENT)
-        self.handle = make_subject_api(self.service, NamesAreTokens(), settings, self.logger())
+        self.maps, self.reader = fakes.FakeDataMapStore(a_map()), fake_jobs.FakeDataReader()
+        plans = ErasurePlans(CurrentMap(self.maps), self.reader, lambda: b"a key of the tests", lambda: self.now)
+        self.handle = make_subject_api(self.service, NamesAreTokens(), settings, self.logger(), lambda: plans)
 
     def logger(self) -> Logger:
         # Loggers of one name are one logger with the first one's stream.
@@ -419,9 +426,9 @@ def test_without_a_good_token_every_route_is_a_401(api: Api, case: str) -> None:
 
 def test_only_health_is_open() -> None:
     """Every route says how it authenticates; nothing but the health check is open."""
-    routes = H2OFamily(MemorySelfDeletion(), 25).routes()
+    routes = H2OFamily(MemorySelfDeletion(), 25, no_plans).routes()
     assert {route.auth for route in routes} == {SUBJECT}
-    assert len(routes) == len({(route.method, route.path) for route in routes}) == 7
+    assert len(routes) == len({(route.method, route.path) for route in routes}) == 8
 
 
 def test_health_needs_no_token(api: Api) -> None:
@@ -437,7 +444,7 @@ def test_a_handler_cannot_use_a_principal_that_was_not_authenticated() -> None:
         def routes(self) -> list[Route]:
             return [Route("GET", "/open", OPEN, lambda call: answer(200, {"user": call.principal.subject.id}))]
 
-    family = Careless(MemorySelfDeletion(), 25)
+    family = Careless(MemorySelfDeletion(), 25, no_plans)
     handle = wire.Api([family], Logger(service="x", stream=io.StringIO()), default=family, subjects=NamesAreTokens())
     reply = handle(make_event("health", "alice", path="/open", resource="/open"), None)
     assert reply["statusCode"] == 500

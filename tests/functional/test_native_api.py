@@ -210,7 +210,7 @@ class TestRules:
             ({"subjects": [{"type": "user", "id": "id-1\n"}]}, "subjects[0].id", "must not hold control"),
             ({"subjects": [{"type": "user", "id": "\ud800"}]}, "subjects[0].id", "must not hold control"),
             ({"subjects": [{**ANY_USER, "id-1": 1}]}, "subjects[0]", "may only have the fields id, type"),
-            ({"id-1": True}, "body", "may only have the fields dry_run, not_before, scope, subjects"),
+            ({"id-1": True}, "body", "may only have the fields categories, dry_run, not_before,"),
             ({"scope": None}, "scope", "must be an object"),
             ({"scope": "all"}, "scope", "must be an object"),
             ({"scope": {}}, "scope.organization_ids", "must be a list"),

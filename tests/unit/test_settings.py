@@ -32,6 +32,7 @@ SUBJECT_API = {
     "DIGEST_KEY_SECRET_ARN": "arn:secret",
     "OIDC_ISSUER": "https://issuer.example",
     "OIDC_AUDIENCE": "erasure",
+    "READER_FUNCTION": "reader",
 }
 BACKEND_API = {
     "REQUESTS_TABLE": "requests",
@@ -54,6 +55,8 @@ REQUIRED: dict[Any, dict[str, str]] = {
         "AUDIT_TABLE": "audit",
         "ERASE_DYNAMODB_FUNCTION": "erase-dynamodb",
         "ERASE_S3_FUNCTION": "erase-s3",
+        "READER_FUNCTION": "reader",
+        "CONTROL_BUCKET": "control",
     },
     EraserSettings: {"REQUESTS_TABLE": "requests"},
     VerifyTargetSettings: {"REQUESTS_TABLE": "requests"},

@@ -14,6 +14,7 @@
     ├── RateLimitedError           too many calls with this key; ``retry_after`` in seconds
     ├── NotFoundError
     ├── ConflictError              the call contradicts an earlier one
+    │   ├── PlanChangedError           what would be erased is not what the caller has seen
     │   ├── IdempotencyKeyUsedError    the key is taken; the store found out while writing
     │   └── IdempotencyMismatchError   the key came with another body before
     ├── AlreadyOpenError           a request for this is open; ``request_id``
@@ -111,6 +112,10 @@ class NotFoundError(ErasureError):
 
 class ConflictError(ErasureError):
     """The call contradicts an earlier one (same idempotency key, another body)."""
+
+
+class PlanChangedError(ConflictError):
+    """The plan that the call names is not the one by which the subject would be erased now."""
 
 
 class IdempotencyKeyUsedError(ConflictError):

@@ -378,11 +378,13 @@ class DataReader(Protocol):
     def identify(
         self, subjects: Sequence[Subject], rules: Sequence[IdentifierRule]
     ) -> list[dict[str, tuple[str, ...]]]:
-        """For each subject, the values of each identifier that has any, by name. Raises ``UnavailableError`` if one
-        of the sources could not be read to its end."""
+        """For each subject, the values of each identifier by name, none at all if there are none. An identifier that
+        cannot be read for this subject, now or later (its source is missing, cannot be named safely, or holds too much)
+        is left out: whether there are values is not known. Raises ``UnavailableError`` if reading again may help."""
 
     def preview(self, subject: Subject, organization_ids: Sequence[str], data_map: PinnedMap) -> list[Preview]:
-        """What erasing would find in each of the map's targets, which are those to look at. Raises
+        """What erasing would find in each of the map's targets, which are those to look at; they, and the sources of
+        the identifiers, have their neighbours ``beside`` them. Raises
         ``UnavailableError`` if there is no answer at all; what could not be read of a target stands in its preview."""
 
     def shards(self, specs: Sequence[TargetSpec]) -> dict[str, tuple[Shard, ...]]:

@@ -162,7 +162,8 @@ def plan_units(
             covered = [spec for spec in covered if not spec.is_scan]
         for spec in covered:
             if spec not in beside:
-                beside[spec] = neighbours(spec, targets)
+                # What leads to it has to be the subject's alone as well: items of others would lead to things of others.
+                beside[spec] = neighbours(root_of(spec), targets)
             by_target.setdefault(spec, []).append(_part(request, spec, beside[spec], optional))
     linked = linked_groups(by_target)
     alone = {
@@ -184,11 +185,12 @@ def final_targets(request: ErasureRequest) -> frozenset[str]:
 def _unfinished(request: ErasureRequest, covered: Sequence[TargetSpec]) -> list[TargetSpec]:
     """What has no final outcome, and all that leads to it or that it leads to."""
     final = final_targets(request)
-    roots = {_root(spec).name for spec in covered if spec.name not in final}
-    return [spec for spec in covered if _root(spec).name in roots]
+    roots = {root_of(spec).name for spec in covered if spec.name not in final}
+    return [spec for spec in covered if root_of(spec).name in roots]
 
 
-def _root(spec: TargetSpec) -> TargetSpec:
+def root_of(spec: TargetSpec) -> TargetSpec:
+    """The first of the targets that lead to this one, or itself."""
     return [spec, *spec.ancestors()][-1]
 
 
@@ -196,7 +198,7 @@ def linked_groups(specs: Iterable[TargetSpec]) -> list[list[TargetSpec]]:
     """The targets that lead to others or that others lead to, each with those that it belongs to, in their order."""
     groups: dict[str, list[TargetSpec]] = {}
     for spec in specs:
-        groups.setdefault(_root(spec).name, []).append(spec)
+        groups.setdefault(root_of(spec).name, []).append(spec)
     return [group for group in groups.values() if any(spec.for_each is not None for spec in group)]
 
 
@@ -255,12 +257,12 @@ def _scan_units(job_id: str, by_target: Mapping[TargetSpec, list[Part]], scans: 
 
 
 def refusal(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec]) -> TargetError | None:
-    """Why the target cannot be erased safely for this request, if so. ``all_targets``: the map's, or the target's
-    neighbours among them. What needs identifiers that have not been read yet cannot be told.
+    """Why the target cannot be erased safely for this request, if so. ``all_targets``: the map's, or the neighbours
+    among them of the target that is looked at. What needs identifiers that have not been read yet cannot be told.
 
     What items say is not known before they are read: of a target that others lead to, the first of these is looked at.
     """
-    root = _root(spec)
+    root = root_of(spec)
     try:
         for values in values_of(request, spec):
             check_alone(root, all_targets, values)
@@ -279,8 +281,9 @@ def _part(
 ) -> Part:
     if not values_of(request, spec):
         missing = {name for name in needs(spec)[1] if not request.identifiers.get(name)}
-        # Nobody can be found by what he does not have: for the map to say whether he has nothing there.
-        is_absent = bool(missing) and missing.issubset(optional)
+        # Nobody can be found by what he does not have: for the map to say whether he has nothing there. What nobody
+        # could read is not known to be missing.
+        is_absent = bool(missing) and missing.issubset(optional) and missing <= request.identifiers.keys()
         return Part(request.request_id, VERIFIED) if is_absent else _failed(request, MISSING_VALUE)
     error = refusal(request, spec, all_targets)
     return Part(request.request_id) if error is None else _failed(request, error.code)

@@ -12,6 +12,7 @@ from erasure.entry.docs_pages import DocsFamily
 from erasure.entry.hellojohn import HelloJohnFamily
 from erasure.entry.june import JuneFamily
 from erasure.entry.native import NativeFamily
+from erasure.entry.previews import PlansFamily
 from erasure.entry.suppressions import SuppressionsFamily
 from erasure.entry.velt import VeltFamily
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from erasure.ports import Clock, SuppressionStore
     from erasure.services.accounts import AccountService
     from erasure.services.api_keys import ApiKeyService
+    from erasure.services.erasure_plans import ErasurePlans
     from erasure.services.erasures import ErasureService
     from erasure.services.idempotent import Idempotency
 
@@ -31,6 +33,7 @@ def make_backend_api(
     *,
     verifier: KeyChecker,
     erasures: ErasureService,
+    plans: Callable[[], ErasurePlans],
     accounts: AccountService,
     keys: ApiKeyService,
     suppressions: SuppressionStore,
@@ -41,13 +44,15 @@ def make_backend_api(
     logger: Logger,
     paths_are_encoded: bool = True,
 ) -> Api:
-    """The API with all its families. ``digest_key`` returns the HMAC key of the subject digests."""
+    """The API with all its families. ``digest_key`` returns the HMAC key of the subject digests; ``plans`` is asked
+    when somebody wants a plan."""
     native = NativeFamily(erasures, idempotency, now)
     families: list[Family] = [
         JuneFamily(erasures),
         VeltFamily(erasures),
         HelloJohnFamily(accounts, erasures),
         native,
+        PlansFamily(plans),
         SuppressionsFamily(suppressions, idempotency, digest_key),
         DataMapFamily(data_maps, idempotency, now),
         ApiKeysFamily(keys, idempotency),

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from erasure.adapters.aws import Clients
     from erasure.entry.settings import BackendApiSettings
     from erasure.entry.wiring import Handler
+    from erasure.services.erasure_plans import ErasurePlans
 
 CALL_SECONDS = 22.0
 """How long one function waits for another, within the 26 seconds that this one has."""
+LOOK_SECONDS = 18.0
+"""How long the reader looks for data, so that its answer comes before nobody waits for it."""
 
 
 class _Stores:
@@ -80,6 +83,7 @@ def build(settings: BackendApiSettings, clients: Clients) -> Handler:
             now=utc_now,
         ),
         erasures=erasures,
+        plans=lambda: _plans(_functions(settings, clients), stores),
         accounts=_accounts(_functions(settings, clients), stores, erasures, idempotency),
         keys=ApiKeyService(stores.keys, mode=settings.key_mode, digest_key=stores.digest_key, now=utc_now),
         suppressions=stores.suppressions,
@@ -124,13 +128,21 @@ def _accounts(
             data_maps=stores.data_maps,
             audit=stores.audit,
             functions=functions,
-            reader=LambdaDataReader(functions),
+            reader=LambdaDataReader(functions, LOOK_SECONDS),
             now=utc_now,
         ),
         idempotency=idempotency,
         digest_key=stores.digest_key,
         now=utc_now,
     )
+
+
+def _plans(functions: LambdaFunctions, stores: _Stores) -> ErasurePlans:
+    # Loaded for whoever wants a plan: nobody else's call waits for it.
+    from erasure.services.erasure_plans import ErasurePlans
+
+    reader = LambdaDataReader(functions, LOOK_SECONDS)
+    return ErasurePlans(CurrentMap(stores.data_maps), reader, stores.digest_key, utc_now)
 
 
 def _functions(settings: BackendApiSettings, clients: Clients) -> LambdaFunctions:

@@ -3,11 +3,12 @@
 ========================================  ==========================================================================
 ``DELETE /users/current``                 200 ``{"delete_id", "expires_at"}``
 ``POST /users/current/confirm-delete``    204 once everything is erased and verified; 202 while it is not
+``GET /users/current/deletion-preview``   200, what a deletion would find now (ours); nothing is written
 ``GET /users/current/erasure-requests/…`` 200, how far a request is (ours; what a 202 points to)
 ``GET /rpc/meta``                         200, the handshake that the client makes first
 ========================================  ==========================================================================
 
-All but ``/rpc/meta`` are served under ``/api/v1`` as well, which is where the client calls them.
+The deletion's own paths are served under ``/api/v1`` as well, which is where the client calls them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from erasure.entry.exchange import SUBJECT, Call, Refusal, Route, answer
 from erasure.errors import DeleteIdRejectedError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aws_lambda_powertools.event_handler.api_gateway import Response
 
     from erasure.domain.subject import Subject
+    from erasure.services.erasure_plans import ErasurePlans
     from erasure.services.self_deletion import IssuedDeleteId, RequestView
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -52,10 +56,12 @@ class SelfDeletion(Protocol):
 
 
 class H2OFamily:
-    """``confirm_wait_seconds``: how long a confirmation may hold the line, whatever ``timeout`` the caller allows."""
+    """``confirm_wait_seconds``: how long a confirmation may hold the line, whatever ``timeout`` the caller allows.
+    ``plans``: made when they are first asked for."""
 
-    def __init__(self, service: SelfDeletion, confirm_wait_seconds: float) -> None:
+    def __init__(self, service: SelfDeletion, confirm_wait_seconds: float, plans: Callable[[], ErasurePlans]) -> None:
         self._service = service
+        self._plans = plans
         self._confirm_wait_seconds = confirm_wait_seconds
 
     def routes(self) -> list[Route]:
@@ -67,7 +73,11 @@ class H2OFamily:
                 Route("DELETE", f"{prefix}/users/current", SUBJECT, self.request_deletion),
                 Route("GET", f"{prefix}/users/current/erasure-requests/{{request_id}}", SUBJECT, self.show_request),
             ]
-        return [*routes, Route("GET", "/rpc/meta", SUBJECT, self.describe)]
+        return [
+            *routes,
+            Route("GET", "/users/current/deletion-preview", SUBJECT, self.preview_deletion),
+            Route("GET", "/rpc/meta", SUBJECT, self.describe),
+        ]
 
     def refuse(self, call: Call, error: Exception, refusal: Refusal) -> Response[str]:  # noqa: ARG002 - the protocol's
         message = DELETE_ID_REJECTED if isinstance(error, DeleteIdRejectedError) else refusal.message
@@ -100,6 +110,18 @@ class H2OFamily:
             return _accepted(call, request_id)
         return _outcome(call, view)
 
+    def preview_deletion(self, call: Call) -> Response[str]:
+        """What a deletion would find now."""
+        from erasure.entry.previews import shown_preview
+        from erasure.services.commands import ErasureCommand
+        from erasure.services.self_deletion import FAMILY
+
+        subject = call.principal.subject
+        command = ErasureCommand(subject.tenant_id, FAMILY, (subject,), key_id="", field_of=lambda _: "user id")
+        (plan,) = self._plans().make(command)
+        targets = [{"target": preview.target, **shown_preview(preview)} for preview in plan.targets]
+        return answer(200, {"plan_hash": plan.plan_hash, "targets": targets})
+
     def show_request(self, call: Call, request_id: str) -> Response[str]:
         """How far one of the caller's own requests is."""
         if not is_request_id(request_id):
@@ -112,6 +134,8 @@ class H2OFamily:
             "requested_at": format_time(view.requested_at),
             "due_at": format_time(view.due_at),
         }
+        if view.scan_at is not None:
+            body["scan_at"] = format_time(view.scan_at)
         if view.finished_at is not None:
             body["finished_at"] = format_time(view.finished_at)
         body["targets"] = [outcome.to_dict() for outcome in view.outcomes]

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from erasure.domain.identifiers import check_idempotency_key, check_identifier, is_request_id, new_batch_id
-from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
+from erasure.domain.request import CANCELLED, CATEGORIES, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.subject import SUBJECT_TYPES, USER, Subject
 from erasure.domain.times import format_time
 from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.api_gateway import Response
 
     from erasure.domain.audit import AuditEntry
+    from erasure.domain.outcome import Kept
     from erasure.ports import Clock
     from erasure.services.idempotent import Idempotency
 
@@ -59,10 +60,11 @@ MAX_DAYS_AHEAD = 5 * 366
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
 _PATH = "/v1/erasure-requests"
 _ONE = f"{_PATH}/{{request_id}}"
-_FIELDS = frozenset({"subjects", "scope", "not_before", "dry_run"})
+_FIELDS = frozenset({"subjects", "categories", "scope", "not_before", "dry_run", "plan_hash"})
 
 # What int() would take besides ("+1", "1_0", "１") is no length.
 _LIMIT = re.compile("[0-9]{1,3}")
+_PLAN_HASH = re.compile("[0-9a-f]{64}")
 
 
 class _FirstTimeError(NotFoundError):
@@ -201,10 +203,11 @@ def limit_of(call: Call) -> int:
 
 def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
     """What is asked for, and whether it is only to be tried."""
-    _check_fields(body, "body", _FIELDS)
-    tenant_id = call.caller.tenant_id
-    subjects = _subjects(body.get("subjects"), tenant_id)
-    organization_ids = _organization_ids(body["scope"], len(set(subjects))) if "scope" in body else ()
+    check_fields(body, "body", _FIELDS)
+    subjects = subjects_of(body.get("subjects"), call.caller.tenant_id)
+    organization_ids = organizations_of(body["scope"], len(set(subjects))) if "scope" in body else ()
+    categories = categories_of(body["categories"]) if "categories" in body else None
+    plan_hash = _plan_hash(body["plan_hash"]) if "plan_hash" in body else None
     not_before = check_moment(body["not_before"], "not_before") if "not_before" in body else None
     is_dry_run = body.get("dry_run", False)
     if not isinstance(is_dry_run, bool):
@@ -213,46 +216,62 @@ def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
         [[subject.type, subject.id] for subject in subjects],
         organization_ids,
         None if not_before is None else not_before.isoformat(),
+        *([] if categories is None and plan_hash is None else [categories, plan_hash]),
     ]
     command = ErasureCommand(
-        tenant_id,
+        call.caller.tenant_id,
         FAMILY,
         subjects,
         call.caller.key_id,
         field_of=lambda position: f"subjects[{position}].id",
         organization_ids=organization_ids,
+        categories=categories,
         not_before=not_before,
+        plan_hash=plan_hash,
         strict=len(set(subjects)) == 1,
         idempotency=claim_of(call, "native.create", meant),
     )
     return command, is_dry_run
 
 
-def _check_fields(value: Mapping[str, Any], field: str, known: frozenset[str]) -> None:
+def categories_of(value: object) -> tuple[str, ...]:
+    """At least one: an empty list must not come to mean all of them. In one order, whatever they were sent in."""
+    if not isinstance(value, list) or not value or not all(category in CATEGORIES for category in value):
+        raise InvalidInputError("categories", f"must be a list of {', '.join(CATEGORIES)}, at least one")
+    return tuple(category for category in CATEGORIES if category in value)
+
+
+def _plan_hash(value: object) -> str:
+    if not isinstance(value, str) or not _PLAN_HASH.fullmatch(value):
+        raise InvalidInputError("plan_hash", "must be one that a plan gave")
+    return value
+
+
+def check_fields(value: Mapping[str, Any], field: str, known: frozenset[str]) -> None:
     """What is not understood may have been meant to limit the call. Its name is not repeated: it may be anything."""
     if not value.keys() <= known:
         raise InvalidInputError(field, f"may only have the fields {', '.join(sorted(known))}")
 
 
-def _subjects(value: object, tenant_id: str) -> tuple[Subject, ...]:
+def subjects_of(value: object, tenant_id: str) -> tuple[Subject, ...]:
     """How many there may be is the use case's rule."""
     if not isinstance(value, list):
         raise InvalidInputError("subjects", "must be a list of objects")
-    return tuple([_subject(entry, f"subjects[{position}]", tenant_id) for position, entry in enumerate(value)])
+    return tuple([one_subject(entry, f"subjects[{position}]", tenant_id) for position, entry in enumerate(value)])
 
 
-def _subject(value: object, field: str, tenant_id: str) -> Subject:
+def one_subject(value: object, field: str, tenant_id: str) -> Subject:
     if not isinstance(value, dict):
         raise InvalidInputError(field, "must be an object with type and id")
-    _check_fields(value, field, frozenset({"type", "id"}))
+    check_fields(value, field, frozenset({"type", "id"}))
     subject_type = _check_type(value.get("type"), f"{field}.type")
     return Subject(tenant_id, check_identifier(value.get("id"), f"{field}.id"), subject_type)
 
 
-def _organization_ids(scope: object, subjects: int) -> tuple[str, ...]:
+def organizations_of(scope: object, subjects: int) -> tuple[str, ...]:
     if not isinstance(scope, dict):
         raise InvalidInputError("scope", "must be an object with organization_ids")
-    _check_fields(scope, "scope", frozenset({"organization_ids"}))
+    check_fields(scope, "scope", frozenset({"organization_ids"}))
     return check_organizations(scope.get("organization_ids"), "scope.organization_ids", MAX_ORGANIZATIONS, subjects)
 
 
@@ -292,7 +311,12 @@ def shown_request(request: ErasureRequest) -> dict[str, Any]:
         "due_at": format_time(request.due_at),
         "purged_by": format_time(request.purged_by),
     }
-    times = {"not_before": request.not_before, "started_at": request.started_at, "finished_at": request.finished_at}
+    times = {
+        "not_before": request.not_before,
+        "started_at": request.started_at,
+        "scan_at": request.scan_at,
+        "finished_at": request.finished_at,
+    }
     shown.update({name: format_time(moment) for name, moment in times.items() if moment is not None})
     if request.organization_ids:
         shown["organization_ids"] = list(request.organization_ids)
@@ -312,6 +336,18 @@ def _shown_target(seen: TargetProgress) -> dict[str, Any]:
         shown["at_least"] = True
     if seen.reason is not None:
         shown["reason"] = seen.reason
+    return {**shown, **shown_kept(seen.kept, seen.basis)}
+
+
+def shown_kept(kept: Kept, basis: str | None) -> dict[str, Any]:
+    """What is still there and may be. ``until`` is null where nobody knows how long."""
+    if not kept.count:
+        return {}
+    shown: dict[str, Any] = {"kept": kept.count, "until": kept.until}
+    if kept.more:
+        shown["kept_more"] = True
+    if basis is not None:
+        shown["basis"] = basis
     return shown
 
 

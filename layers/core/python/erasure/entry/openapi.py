@@ -23,6 +23,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header
 from aws_lambda_powertools.event_handler.openapi.params import Path as InPath
 
 import erasure
+from erasure.domain import data_map_schema
 from erasure.entry import openapi_models as models
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.exchange import BACKEND, SUBJECT, Route
@@ -81,10 +82,11 @@ _SECURITY_SCHEMES: dict[str, Any] = {
 def documented_routes() -> list[Route]:
     """The routes of both functions. Nothing is behind them."""
     nobody: Any = SimpleNamespace(verify=None, authenticate=None, confirm_wait_seconds=0, paths_are_encoded=True)
-    subjects = make_subject_api(nobody, nobody, nobody, nobody)
+    subjects = make_subject_api(nobody, nobody, nobody, nobody, nobody)
     backends = make_backend_api(
         verifier=nobody,
         erasures=nobody,
+        plans=nobody,
         accounts=nobody,
         keys=nobody,
         suppressions=nobody,
@@ -187,9 +189,13 @@ def _tidied(document: dict[str, Any], names: Mapping[str, Mapping[str, str]]) ->
                 answer.pop("content", None)
     _strip(document)
     _share(document, names)
-    # Of the data map's models, which are its module's own.
-    shown: dict[str, Any] = json.loads(json.dumps(document).replace("/schemas/_", "/schemas/DataMap"))
-    renamed = {name.replace("_", "DataMap"): schema for name, schema in shown["components"]["schemas"].items()}
+    # The data map's models have short names, which say too little among all the others.
+    longer = {name: f"DataMap{name}" for name in vars(data_map_schema).keys() & schemas.keys()}
+    text = json.dumps(document)
+    for name, known_as in longer.items():
+        text = text.replace(f'/schemas/{name}"', f'/schemas/{known_as}"')
+    shown: dict[str, Any] = json.loads(text)
+    renamed = {longer.get(name, name): schema for name, schema in shown["components"]["schemas"].items()}
     shown["components"]["schemas"] = dict(sorted(renamed.items()))
     return shown
 

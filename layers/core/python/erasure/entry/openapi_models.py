@@ -57,6 +57,15 @@ Absent = SkipJsonSchema[None]
 """The field may be left out, but is never null."""
 
 
+Kept = Annotated[Count | Absent, Field(description="Things that are still there and may be.")]
+Until = Annotated[Moment | None, Field(description="With kept: as long as that; null if nobody knows.")]
+Basis = Annotated[str | Absent, Field(description="With kept, if it is the law that keeps them.")]
+ScanAt = Annotated[
+    Moment | Absent,
+    Field(description="All else being done, tables without an index are gone through then, for all who wait for it."),
+]
+
+
 class Model(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
@@ -112,6 +121,36 @@ class TargetOutcome(Model):
     count: Count
     at_least: Literal[True] | Absent = None
     reason: str | Absent = None
+    kept: Kept = None
+    until: Until = None
+    kept_more: Literal[True] | Absent = None
+    basis: Basis = None
+
+
+class _Preview(Model):
+    category: Category
+    action: Annotated[str, one_of("delete", "detach", "redact")]
+    count: Annotated[
+        Count | None,
+        Field(description="What would be erased, detached or redacted; null if it was not counted, see problem."),
+    ]
+    more: Annotated[Literal[True] | Absent, Field(description="There are more than count.")] = None
+    kept: Kept = None
+    until: Until = None
+    kept_more: Literal[True] | Absent = None
+    basis: Basis = None
+    problem: Annotated[
+        str | Absent, Field(description="A fixed code. Without one, a count of null means a table without an index.")
+    ] = None
+
+
+class PreviewedTarget(_Preview):
+    target: str
+
+
+class DeletionPreview(Model):
+    plan_hash: Digest
+    targets: list[PreviewedTarget]
 
 
 class OwnRequest(Model):
@@ -120,6 +159,7 @@ class OwnRequest(Model):
     attention: bool
     requested_at: Moment
     due_at: Moment
+    scan_at: ScanAt = None
     finished_at: Moment | Absent = None
     targets: list[TargetOutcome]
 

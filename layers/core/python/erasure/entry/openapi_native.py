@@ -16,24 +16,30 @@ from erasure.entry.native import MAX_LIMIT, MAX_ORGANIZATIONS
 from erasure.entry.openapi_models import (
     NOT_BLANK,
     Absent,
+    Basis,
     BatchId,
     Category,
     Count,
     Day,
     Digest,
     Identifier,
+    Kept,
     KeyId,
     Model,
     Moment,
     RequestId,
+    ScanAt,
     State,
     Strict,
     SubjectType,
+    Until,
+    _Preview,
     one_of,
     text,
 )
 from erasure.services.api_keys import MAX_CALLS_PER_MINUTE, MAX_NAME_LENGTH
 from erasure.services.commands import ACCEPTED, ALREADY_DELETED, ALREADY_OPEN, MAX_SUBJECTS, REFUSED
+from erasure.services.erasure_plans import MAX_SUBJECTS as MAX_PLANNED_SUBJECTS
 from erasure.services.requests_view import ERASING, VERIFYING, WAITING
 
 
@@ -66,16 +72,35 @@ class Organizations(Strict):
     organization_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_ORGANIZATIONS)]
 
 
+Categories = Annotated[
+    list[Category] | Absent, Field(min_length=1, description="Only what is of these. Without: of all categories.")
+]
+
+
 class CreateErasureRequests(Strict):
     subjects: Annotated[
         list[Subject],
         Field(min_length=1, max_length=MAX_SUBJECTS, description="One that is named twice counts once."),
     ]
+    categories: Categories = None
     scope: Annotated[Organizations | Absent, Field(description="Erase within these organizations only.")] = None
     not_before: Annotated[
         Moment | Absent, Field(description="Not to be started earlier. In the future, 5 years ahead at most.")
     ] = None
     dry_run: Annotated[bool, Field(description="Only tell what would be covered; nothing is written.")] = False
+    plan_hash: Annotated[
+        Digest | Absent,
+        Field(description="Of a plan, with a single subject only: if it would be erased by another plan now, 409."),
+    ] = None
+
+
+class MakeErasurePlans(Strict):
+    """Either ``subject`` or ``subjects``."""
+
+    subject: Subject | Absent = None
+    subjects: Annotated[list[Subject] | Absent, Field(min_length=1, max_length=MAX_PLANNED_SUBJECTS)] = None
+    categories: Categories = None
+    scope: Annotated[Organizations | Absent, Field(description="Within these organizations only.")] = None
 
 
 class KnownSubject(Model):
@@ -93,6 +118,7 @@ class ErasureRequest(Model):
     purged_by: Moment
     not_before: Moment | Absent = None
     started_at: Moment | Absent = None
+    scan_at: ScanAt = None
     finished_at: Moment | Absent = None
     organization_ids: list[Identifier] | Absent = None
     batch_id: BatchId | Absent = None
@@ -114,7 +140,7 @@ class PlannedTarget(Model):
     name: str
     category: Category
     kind: Annotated[str, one_of("dynamodb", "s3")]
-    action: Annotated[str, one_of("delete", "detach")]
+    action: Annotated[str, one_of("delete", "detach", "redact")]
     reason: Annotated[str, Field(description="Why it cannot be erased safely for this subject.")] | Absent = None
 
 
@@ -129,6 +155,21 @@ class DryRun(Model):
     plans: Annotated[list[SubjectPlan], Field(min_length=1)]
 
 
+class Preview(_Preview):
+    name: str
+
+
+class ErasurePlan(Model):
+    subject: Subject
+    plan_hash: Digest
+    targets: list[Preview]
+    out_of_scope: Annotated[list[str], Field(description="Targets that cannot be limited to the scope.")]
+
+
+class ErasurePlans(Model):
+    plans: Annotated[list[ErasurePlan], Field(min_length=1, max_length=MAX_PLANNED_SUBJECTS)]
+
+
 class ErasureRequests(Model):
     requests: Annotated[list[ErasureRequest], Field(max_length=MAX_LIMIT)]
     cursor: Annotated[RequestId, Field(description="For the next page; left out on the last one.")] | Absent = None
@@ -141,6 +182,10 @@ class TargetProgress(Model):
     count: Count
     at_least: Literal[True] | Absent = None
     reason: str | Absent = None
+    kept: Kept = None
+    until: Until = None
+    kept_more: Literal[True] | Absent = None
+    basis: Basis = None
 
 
 class ErasureProgress(ErasureRequest):

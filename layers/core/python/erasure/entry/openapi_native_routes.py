@@ -79,6 +79,42 @@ _REQUESTS: dict[tuple[str, str], Operation] = {
         example={"subjects": [{"type": "user", "id": USER}], "scope": {"organization_ids": ["org_1"]}},
         repeatable=True,
     ),
+    ("POST", "/v1/erasure-plans"): Operation(
+        "makeErasurePlans",
+        NATIVE,
+        "What erasing subjects would find",
+        {
+            200: Answer(
+                "One plan for each different subject. Its hash stands for what would be done, not for the counts.",
+                native.ErasurePlans,
+                {
+                    "plans": [
+                        {
+                            "subject": {"type": "user", "id": USER},
+                            "plan_hash": DIGEST,
+                            "targets": [
+                                {"name": "documents", "category": "content", "action": "delete", "count": 12},
+                                {
+                                    "name": "invoices",
+                                    "category": "record",
+                                    "action": "redact",
+                                    "count": 3,
+                                    "kept": 3,
+                                    "until": PURGED,
+                                    "basis": "tax law",
+                                },
+                            ],
+                            "out_of_scope": [],
+                        }
+                    ]
+                },
+            )
+        },
+        refused=(400,),
+        description="Nothing is written. Counts end at 1,000; what could not be counted in time is told.",
+        body=native.MakeErasurePlans,
+        example={"subject": {"type": "user", "id": USER}},
+    ),
     ("GET", "/v1/erasure-requests"): Operation(
         "listErasureRequests",
         NATIVE,

@@ -152,6 +152,22 @@ def _h2o(prefix: str) -> dict[tuple[str, str], Operation]:
 
 
 _SERVICE: dict[tuple[str, str], Operation] = {
+    ("GET", "/users/current/deletion-preview"): Operation(
+        "previewDeletion",
+        H2O,
+        "What a deletion would find now",
+        {
+            200: Answer(
+                "What would be done, target by target.",
+                models.DeletionPreview,
+                {
+                    "plan_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "targets": [{"target": "documents", "category": "content", "action": "delete", "count": 12}],
+                },
+            )
+        },
+        description="Nothing is written. Counts end at 1,000; what could not be counted in time is told.",
+    ),
     ("GET", "/rpc/meta"): Operation(
         "handshake",
         H2O,

@@ -90,7 +90,8 @@ class OidcSettings(NamedTuple):
 
 class SubjectApiSettings(NamedTuple):
     """``confirm_wait_seconds``: how long a confirmation may wait, below the gateway's own limit of 29 seconds.
-    ``paths_are_encoded``: the gateway hands paths over as they were sent, as API Gateway does; emulators may not."""
+    ``paths_are_encoded``: the gateway hands paths over as they were sent, as API Gateway does; emulators may not.
+    ``reader_function``: who may read the application's data, for previews."""
 
     delete_ids_table: str
     requests_table: str
@@ -104,6 +105,7 @@ class SubjectApiSettings(NamedTuple):
     sla_hours: int
     purge_days: int
     paths_are_encoded: bool
+    reader_function: str
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> SubjectApiSettings:
@@ -129,6 +131,7 @@ class SubjectApiSettings(NamedTuple):
             sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
             purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
             paths_are_encoded=reader.flag("PATHS_ARE_ENCODED", default=True),
+            reader_function=reader.text("READER_FUNCTION"),
         )
         reader.finish()
         return settings

@@ -10,10 +10,13 @@ from erasure.entry.exchange import OPEN, Call, Route, answer
 from erasure.entry.h2o import H2OFamily, SelfDeletion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aws_lambda_powertools.event_handler.api_gateway import Response
     from aws_lambda_powertools.logging import Logger
 
     from erasure.entry.settings import SubjectApiSettings
+    from erasure.services.erasure_plans import ErasurePlans
 
 
 class _WithHealth(H2OFamily):
@@ -23,8 +26,15 @@ class _WithHealth(H2OFamily):
         return [*super().routes(), Route("GET", "/health", OPEN, _health)]
 
 
-def make_subject_api(service: SelfDeletion, verifier: Verifier, settings: SubjectApiSettings, logger: Logger) -> Api:
-    family = _WithHealth(service, settings.confirm_wait_seconds)
+def make_subject_api(
+    service: SelfDeletion,
+    verifier: Verifier,
+    settings: SubjectApiSettings,
+    logger: Logger,
+    plans: Callable[[], ErasurePlans],
+) -> Api:
+    """``plans`` is asked when somebody wants a preview."""
+    family = _WithHealth(service, settings.confirm_wait_seconds, plans)
     return Api([family], logger, default=family, subjects=verifier, paths_are_encoded=settings.paths_are_encoded)
 
 

@@ -19,6 +19,7 @@ from erasure.entry import settings as env
 from erasure.errors import ErasureError, UnexpectedError, places_of
 
 if TYPE_CHECKING:
+    from erasure.services.erasure_plans import ErasurePlans
     from erasure.targets.protocol import Target
 
 Handler = Callable[[Any, Any], Any]
@@ -26,6 +27,10 @@ Environment = Mapping[str, str] | None
 Targets = Mapping[str, "Target"]
 S3_CONCURRENCY = 8
 """Deleting calls of one S3 task in flight."""
+PREVIEW_SECONDS = 18.0
+"""How long the reader looks for a person's data while they wait."""
+PREVIEW_CALL_SECONDS = 22.0
+"""How long its answer is waited for, within the 26 seconds that the API's function has."""
 READER_SECONDS = 240
 """How long planning waits for what the reader finds out; it has a minute for the rest."""
 
@@ -72,6 +77,22 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
 
     settings = env.SubjectApiSettings.load(environment)
     dynamodb = _getter(clients, "dynamodb")
+    data_maps = DynamoDBDataMapStore(dynamodb, settings.registry_table)
+    digest_key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
+
+    def plans() -> ErasurePlans:
+        # Loaded for whoever wants a preview: it is the rarest of calls, and a person waits for the others.
+        from erasure.adapters.data_reader import LambdaDataReader
+        from erasure.adapters.messaging import LambdaFunctions
+        from erasure.services.current_map import CurrentMap
+        from erasure.services.erasure_plans import ErasurePlans
+
+        functions = LambdaFunctions(
+            lambda: clients.get("lambda", read_timeout=PREVIEW_CALL_SECONDS, total_max_attempts=1),
+            {"verify_target": settings.reader_function},
+        )
+        return ErasurePlans(CurrentMap(data_maps), LambdaDataReader(functions, PREVIEW_SECONDS), digest_key, utc_now)
+
     service = SelfDeletionService(
         delete_ids=DynamoDBDeleteIdStore(dynamodb, settings.delete_ids_table),
         acceptance=DynamoDBAcceptanceStore(
@@ -82,14 +103,14 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
             registry_table=settings.registry_table,
         ),
         requests=DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table),
-        data_maps=DynamoDBDataMapStore(dynamodb, settings.registry_table),
+        data_maps=data_maps,
         queue=SQSJobQueue(_getter(clients, "sqs"), settings.interactive_queue_url),
-        digest_key=DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn),
+        digest_key=digest_key,
         now=utc_now,
         policy=SelfDeletionPolicy.of(settings.delete_id_seconds, settings.sla_hours, settings.purge_days),
     )
     verifier = TokenVerifier.from_settings(settings.oidc)
-    return make_subject_api(service, verifier, settings, Logger())
+    return make_subject_api(service, verifier, settings, Logger(), plans)
 
 
 def build_backend_api(environment: Environment, clients: Clients) -> Handler:

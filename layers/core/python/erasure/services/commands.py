@@ -44,6 +44,7 @@ class ErasureCommand:
     disposition. ``named_batch``: the call can be asked about as a batch later, also if it has one subject only.
     ``only_one_open`` (one subject only), ``suppress``: see :class:`erasure.ports.Acceptance`. ``delay_seconds``: the
     message reaches the batch lane that much later. A ``not_before`` that has passed already means at once.
+    ``plan_hash`` (one subject only): of the plan that the caller has seen; nothing is erased by another one.
     """
 
     tenant_id: str
@@ -60,6 +61,7 @@ class ErasureCommand:
     strict: bool = True
     named_batch: bool = False
     delay_seconds: int = 0
+    plan_hash: str | None = None
     idempotency: IdempotencyClaim | None = None
 
     def different_subjects(self) -> dict[Subject, int]:

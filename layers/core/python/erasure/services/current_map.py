@@ -19,10 +19,11 @@ class CurrentMap:
         self._monotonic = monotonic
         self._known: tuple[float, PinnedMap] | None = None
 
-    def get(self) -> PinnedMap:
-        """The current map, or one that was current a minute ago. Raises :class:`UnavailableError` if there is none."""
+    def get(self, *, now: bool = False) -> PinnedMap:
+        """The current map, or (unless ``now``) one that was current a minute ago. Raises :class:`UnavailableError` if
+        there is none."""
         read_at = self._monotonic()
-        if self._known is None or read_at - self._known[0] > CACHE_SECONDS:
+        if now or self._known is None or read_at - self._known[0] > CACHE_SECONDS:
             data_map = self._data_maps.current()
             if data_map is None:
                 raise UnavailableError("no data map has been put yet: nothing could be erased")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from erasure.domain.canonical import digest_of
 from erasure.domain.collisions import neighbours
 from erasure.domain.identifiers import derived_request_id, milliseconds_of
-from erasure.domain.plan import refusal, targets_for
+from erasure.domain.plan import refusal, root_of, targets_for
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import subject_digest
 from erasure.domain.target_spec import TargetSpec
@@ -30,13 +31,27 @@ class Draft:
     def refusal(self) -> TargetError | None:
         return next((error for _, error in self.targets if error is not None), None)
 
+    def plan_hash(self, data_map: PinnedMap) -> str:
+        """Stands for what would be done to whom, as far as it follows from the ``data_map`` and the request. What is
+        found when it is done is not in it: it changes all the time. Hex."""
+        return digest_of(
+            {
+                "data_map": data_map.digest,
+                "subject": self.request.subject_digest,
+                "organization_ids": sorted(self.request.organization_ids),
+                "targets": [
+                    [spec.name, spec.action, None if error is None else error.code] for spec, error in self.targets
+                ],
+            }
+        )
+
     def as_plan(self) -> SubjectPlan:
         targets = tuple(
             PlannedTarget(
                 spec.name,
                 spec.category,
                 spec.kind,
-                "delete" if spec.detach is None else "detach",
+                spec.action,
                 None if error is None else error.code,
             )
             for spec, error in self.targets
@@ -98,7 +113,8 @@ class _Cover:
         covered = self._of_type.get(request.subject.type)
         if covered is None:
             specs = targets_for(request, self._map.targets, self._map.families)
-            covered = [(spec, neighbours(spec, self._map.targets)) for spec in specs]
+            # What leads to a target has to be the subject's alone as well.
+            covered = [(spec, neighbours(root_of(spec), self._map.targets)) for spec in specs]
             self._of_type[request.subject.type] = covered
         return tuple((spec, refusal(request, spec, beside)) for spec, beside in covered)
 

@@ -26,6 +26,7 @@ from erasure.errors import (
     AlreadyOpenError,
     ErasureError,
     InvalidInputError,
+    PlanChangedError,
     SubjectRefusedError,
     TransitionError,
     UnavailableError,
@@ -139,8 +140,8 @@ class ErasureService(RequestReader):
 
     def create(self, command: ErasureCommand) -> Accepted:
         """Raises ``InvalidInputError`` (too many subjects, none, ``SubjectRefusedError``), ``AlreadyDeletedError`` (a
-        single subject that leaves a tombstone and has one, if the command is strict), ``IdempotencyMismatchError``,
-        ``UnavailableError`` (nothing was promised; also if there is no data map yet)."""
+        single subject that leaves a tombstone and has one, if the command is strict), ``PlanChangedError``,
+        ``IdempotencyMismatchError``, ``UnavailableError`` (nothing was promised; also if there is no data map yet)."""
         _check(command)
         run_id = self._new_run_id()
         claim = command.idempotency
@@ -158,7 +159,8 @@ class ErasureService(RequestReader):
         return self._answer(command, result)
 
     def plan(self, command: ErasureCommand) -> Sequence[SubjectPlan]:
-        """What ``create`` would cover; nothing is written. Raises ``InvalidInputError`` (too many subjects, none)."""
+        """What ``create`` would cover; nothing is written. Raises ``InvalidInputError`` (too many subjects, none),
+        ``PlanChangedError``."""
         _check(command)
         return [draft.as_plan() for draft in self._drafts(command, self._new_run_id())]
 
@@ -213,13 +215,20 @@ class ErasureService(RequestReader):
     def _new_run_id(self) -> str:
         return new_batch_id(milliseconds(self._now()))
 
-    def _drafts(self, command: ErasureCommand, run_id: str) -> list[Draft]:
+    def _drafts(self, command: ErasureCommand, run_id: str, *, is_repeated: bool = False) -> list[Draft]:
         requests = new_requests(command, run_id, self._digest_key(), self._policy)
-        return make_drafts(command, requests, self._map.get())
+        data_map = self._map.get(now=command.plan_hash is not None)
+        drafts = make_drafts(command, requests, data_map)
+        # An earlier try of this call that has written its request was let in by the plan: what it began goes on.
+        if command.plan_hash not in (None, drafts[0].plan_hash(data_map)) and not (
+            is_repeated and self._requests.get(requests[0].request_id) is not None
+        ):
+            raise PlanChangedError("What would be erased has changed since the plan was made: make another one.")
+        return drafts
 
     def _accept(self, command: ErasureCommand, run_id: str, *, is_repeated: bool) -> dict[str, Any]:
         """What came of the command, as it is kept for repetitions."""
-        drafts = self._drafts(command, run_id)
+        drafts = self._drafts(command, run_id, is_repeated=is_repeated)
         deleted = self._deleted(command, drafts)
         fates: list[Fate] = []
         accepted: list[Draft] = []
@@ -387,6 +396,8 @@ def _check(command: ErasureCommand) -> None:
         raise ValueError("a command is for subjects of its own tenant")
     if command.only_one_open and len(subjects) > 1:
         raise ValueError("only a single subject's open request can be looked for")
+    if command.plan_hash is not None and len(subjects) > 1:
+        raise InvalidInputError("plan_hash", "can only be sent for a single subject")
     if not subjects:
         raise InvalidInputError("subjects", "must not be empty")
     if len(subjects) > MAX_SUBJECTS:

@@ -22,6 +22,7 @@ from erasure.domain.scope import needs
 from erasure.errors import NotFoundError
 from erasure.ports import AuditLog, Clock, DataMapStore, DataReader, PinnedJob, PinnedMap, RequestStore, TaskStore
 from erasure.services.earlier_jobs import PLANNED, going_on_from, take_over
+from erasure.services.identify import rules_for
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
 
@@ -112,7 +113,7 @@ def _identified(
         targets = targets_for(request, data_map.targets, data_map.families)
         wanted[request.request_id] = frozenset(name for spec in targets for name in needs(spec)[1])
     names = frozenset[str]().union(*wanted.values())
-    rules = [rule for rule in data_map.identifiers if rule.name in names]
+    rules = rules_for(data_map, names)
     if not rules:
         return requests
     asking = [request for request in requests if wanted[request.request_id]]

@@ -1,0 +1,78 @@
+"""Plans of erasures: what would be found of a subject, target by target, and a hash that an erasure may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from erasure.domain.collisions import neighbours
+from erasure.domain.identifiers import new_batch_id
+from erasure.domain.scope import needs
+from erasure.domain.subject import Subject
+from erasure.domain.target_spec import TargetSpec
+from erasure.domain.times import milliseconds
+from erasure.errors import InvalidInputError
+from erasure.ports import Clock, DataReader, PinnedMap, Preview
+from erasure.services.commands import ErasureCommand, ErasurePolicy
+from erasure.services.current_map import CurrentMap
+from erasure.services.drafts import Draft, make_drafts, new_requests
+from erasure.services.identify import rules_for
+from erasure.services.side_by_side import side_by_side
+
+MAX_SUBJECTS = 10
+"""Of one call: each is looked for in all targets while the caller waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErasurePlan:
+    """``out_of_scope``: names of targets that cannot be limited to the organizations named."""
+
+    subject: Subject
+    plan_hash: str
+    targets: tuple[Preview, ...]
+    out_of_scope: tuple[str, ...]
+
+
+class ErasurePlans:
+    """Writes nothing. ``digest_key`` returns the HMAC key of the subject digests."""
+
+    def __init__(self, data_map: CurrentMap, reader: DataReader, digest_key: Callable[[], bytes], now: Clock) -> None:
+        self._map = data_map
+        self._reader = reader
+        self._digest_key = digest_key
+        self._now = now
+
+    def make(self, command: ErasureCommand) -> list[ErasurePlan]:
+        """One for each different subject, in the order of the command. Raises ``InvalidInputError`` (too many subjects,
+        none), ``UnavailableError``."""
+        subjects = command.different_subjects()
+        if not subjects:
+            raise InvalidInputError("subjects", "must not be empty")
+        if len(subjects) > MAX_SUBJECTS:
+            raise InvalidInputError("subjects", f"must not name more than {MAX_SUBJECTS} different ones")
+        data_map = self._map.get(now=True)
+        run_id = new_batch_id(milliseconds(self._now()))
+        requests = new_requests(command, run_id, self._digest_key(), ErasurePolicy())
+        drafts = make_drafts(command, requests, data_map)
+        return side_by_side(lambda draft: self._plan(draft, data_map), drafts, MAX_SUBJECTS)
+
+    def _plan(self, draft: Draft, data_map: PinnedMap) -> ErasurePlan:
+        request = draft.request
+        covered = [spec for spec, _ in draft.targets]
+        names = {name for spec in covered for name in needs(spec)[1]}
+        to_look_at = replace(
+            data_map,
+            targets=tuple(_with_neighbours(spec, data_map.targets) for spec in covered),
+            identifiers=tuple(rules_for(data_map, names)),
+        )
+        found = self._reader.preview(request.subject, request.organization_ids, to_look_at)
+        return ErasurePlan(request.subject, draft.plan_hash(data_map), tuple(found), draft.out_of_scope)
+
+
+def _with_neighbours(spec: TargetSpec, targets: Sequence[TargetSpec]) -> TargetSpec:
+    """Whoever knows the subject's further ids can then tell whether they also stand for somebody else's things."""
+    return replace(
+        spec,
+        beside=neighbours(spec, targets),
+        for_each=None if spec.for_each is None else _with_neighbours(spec.for_each, targets),
+    )
