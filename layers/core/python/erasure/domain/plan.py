@@ -162,7 +162,7 @@ def plan_units(
             covered = [spec for spec in covered if not spec.is_scan]
         for spec in covered:
             if spec not in beside:
-                # What leads to it has to be the subject's alone as well: items of others would lead to things of others.
+                # What leads to it has to be the subject's alone as well: others' items would lead to others' things.
                 beside[spec] = neighbours(root_of(spec), targets)
             by_target.setdefault(spec, []).append(_part(request, spec, beside[spec], optional))
     linked = linked_groups(by_target)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from erasure.domain.collisions import check_alone, neighbours
+from erasure.domain.item_values import texts_of
 from erasure.domain.scope import for_all_organizations, value_sets
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import IdentifierRule
 from erasure.errors import TargetError, UnavailableError
 from erasure.ports import PinnedMap
 from erasure.services.side_by_side import side_by_side
-from erasure.targets.dynamodb_parents import texts_of
 from erasure.targets.protocol import Deadline, ItemReader
 
 MAX_ITEMS = 1000

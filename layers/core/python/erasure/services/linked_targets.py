@@ -14,12 +14,12 @@ from itertools import islice, product
 from typing import Any
 
 from erasure.domain.collisions import check_alone
+from erasure.domain.item_values import texts_of
 from erasure.domain.outcome import Kept
 from erasure.domain.scope import ORGANIZATION
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import TargetError
 from erasure.services.task_parts import all_kept
-from erasure.targets.dynamodb_parents import texts_of
 from erasure.targets.protocol import (
     CHILDREN_LEFT,
     Deadline,

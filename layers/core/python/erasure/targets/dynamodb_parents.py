@@ -5,8 +5,7 @@ Uses Query, and BatchGetItem for items found through an index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_calls import REJECTED, UNAVAILABLE, Calls
@@ -39,20 +38,3 @@ def read_items(
         if not page.get("LastEvaluatedKey"):
             return
         query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-
-def texts_of(attribute: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The values in an attribute: a string or a number, or those of a set or a list, each once; none if it is absent or
-    empty. Raises :class:`TargetError` for an attribute of any other type: what it stands for cannot be told."""
-    if attribute is None:
-        return ()
-    ((kind, value),) = attribute.items()
-    if kind in ("S", "N"):
-        return (value,) if value else ()
-    if kind in ("SS", "NS"):
-        return tuple(sorted(value))
-    if kind == "L":
-        return tuple(dict.fromkeys(text for element in value for text in texts_of(element)))
-    if kind == "NULL":
-        return ()
-    raise TargetError("map_mismatch", permanent=True, detail="an attribute holds neither text nor numbers")
