@@ -7,6 +7,7 @@ what others write is never lost, and what they made somebody else's, or brought 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from erasure.errors import TargetError
@@ -28,6 +29,23 @@ from erasure.targets.protocol import Deadline
 _SHARE_OF_A_BATCH = 1 / 25
 
 
+@dataclass(slots=True)
+class _Course:
+    """What has come of a batch so far. ``unanswered``: items, and for whom, that may have been written although no
+    answer said so: if nothing is left to do to them, it was this write that did it."""
+
+    outcome: Outcome = field(default_factory=Outcome)
+    unanswered: set[tuple[Progress, tuple[str, ...]]] = field(default_factory=set)
+
+    def settle(self, subject: Progress, key: Attributes, written: bool) -> None:
+        self.outcome.counted[subject] += written or (subject, identity(key)) in self.unanswered
+        self.outcome.settled[subject] += 1
+
+
+class _UnansweredError(ConditionFailedError):
+    """The condition failed after an earlier try had no answer."""
+
+
 class Changer:
     """Changes batches of plans that differ in their texts only, of which ``plan`` is one; several threads may use it
     at once. ``now``: aware; what is retained until later stays."""
@@ -43,7 +61,8 @@ class Changer:
         """Work on at most 100 different items; those that others change at the same time are read again, for a while.
 
         An item that cannot be changed, or of which nobody knows how long it is kept, is settled, with a flaw."""
-        outcome, left, attempt = Outcome(), list(claims), 0
+        course, left, attempt = _Course(), list(claims), 0
+        outcome = course.outcome
         try:
             while left:
                 if attempt == MAX_ATTEMPTS:
@@ -53,7 +72,7 @@ class Changer:
                 if attempt and not self._calls.pause(attempt, self._deadline):
                     outcome.time_up = True
                     return outcome
-                left = self._once(left, outcome)
+                left = self._once(left, course)
                 if outcome.time_up:
                     return outcome
                 attempt += 1
@@ -61,62 +80,68 @@ class Changer:
             outcome.error = error
         return outcome
 
-    def _once(self, claims: list[Claim], outcome: Outcome) -> list[Claim]:
+    def _once(self, claims: list[Claim], course: _Course) -> list[Claim]:
         """Read and change each item once; returns what has to be read again."""
         missing, again = {}, []
         for claim in claims:
             if claim.item is None:
                 missing[identity(claim.key)] = claim
             else:
-                again += self._work_on(claim, claim.item, outcome)
-        if missing and not outcome.time_up:
+                again += self._work_on(claim, claim.item, course)
+        if missing and not course.outcome.time_up:
             for items in get_items(self._calls, self._plan, [claim.key for claim in missing.values()], self._deadline):
                 for item in items:
-                    again += self._work_on(missing.pop(identity(self._plan.key_of(item))), item, outcome)
-        if outcome.time_up:
+                    again += self._work_on(missing.pop(identity(self._plan.key_of(item))), item, course)
+        if course.outcome.time_up:
             return []
         for claim in missing.values():
-            outcome.settled.update(claim.subjects)
+            for subject in claim.subjects:
+                course.settle(subject, claim.key, written=False)
         return again
 
-    def _work_on(self, claim: Claim, item: Attributes, outcome: Outcome) -> list[Claim]:
+    def _work_on(self, claim: Claim, item: Attributes, course: _Course) -> list[Claim]:
         """What has to be read again of the claim."""
-        left = [subject for subject in claim.subjects if not self._settle(subject, item, outcome)]
+        left = [subject for subject in claim.subjects if not self._settle(subject, item, course)]
         return [Claim(claim.key, left)] if left else []
 
-    def _settle(self, subject: Progress, item: Attributes, outcome: Outcome) -> bool:
+    def _settle(self, subject: Progress, item: Attributes, course: _Course) -> bool:
         """Whether no more need be done about the item, for this subject."""
-        if outcome.time_up:
+        if course.outcome.time_up:
             return True
-        verdict = judge(subject.plan, item, self._now)
-        problem = verdict.problem
+        verdict, key = judge(subject.plan, item, self._now), self._plan.key_of(item)
+        written, problem = verdict.operation is not None, verdict.problem
         try:
-            if verdict.operation is not None and not self._send(verdict):
-                outcome.time_up = True
+            if written and not self._send(verdict):
+                course.outcome.time_up = True
                 return True
-        except ConditionFailedError:
+        except ConditionFailedError as error:
+            if isinstance(error, _UnansweredError):
+                course.unanswered.add((subject, identity(key)))
             return False
         except TargetError as error:
             if error.code != REJECTED:
                 raise
-            problem = error
-        else:
-            if not verdict.complete:
-                return False
-            outcome.counted[subject] += verdict.operation is not None
+            written, problem = False, error
+        if not verdict.complete and problem is None:
+            return False
         if problem is not None:
-            outcome.flaws.setdefault(subject, problem)
-        outcome.settled[subject] += 1
+            course.outcome.flaws.setdefault(subject, problem)
+        course.settle(subject, key, written)
         return True
 
     def _send(self, verdict: Verdict) -> bool:
         """One write, again while what keeps it may pass; False: there is no time for it."""
-        attempt = 0
+        attempt, unanswered = 0, False
         while self._calls.wait(self._pacer.reserve(1), self._deadline):
             try:
                 response = self._calls.once(str(verdict.operation), verdict.arguments)
+            except ConditionFailedError:
+                if unanswered:
+                    raise _UnansweredError from None
+                raise
             except TargetError as error:
                 self._pacer.settle(1, 0)
+                unanswered = unanswered or error.code == UNAVAILABLE
                 if error.code == THROTTLED:
                     self._pacer.throttled(_SHARE_OF_A_BATCH)
                 attempt += 1
