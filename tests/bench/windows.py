@@ -117,22 +117,18 @@ def _counted(stack: JobStack, counter: CallCounter, users: Sequence[str], accept
         return call(function, *arguments)
 
     stack.call = noting  # type: ignore[assignment, method-assign]
-    states: list[str] = []
     counter.take()
-    stack.outputs.clear()
+    stack.entered.clear()
     accept()
     accepted = counter.take()
     window.accepting = accepted
     window.messages = accepted["SendMessage"]
-    closed = stack.work(states.append)
+    closed = stack.work()
     calls = counter.take()
     if sum(answer["finished"] for answer in closed) != len(users):
         raise RuntimeError("not everybody is finished")
-    units = sum(len(output["units"]) for output in stack.outputs if output and "units" in output)
     window.executions = calls["StartExecution"]
-    # Plan, Erase and Verify are noted; of the workflow's own: EraseUnits and Close of each execution, Again behind each
-    # Verify, UnitDone of each unit.
-    window.transitions = len(states) + states.count("Verify") + units + 2 * window.executions
+    window.transitions = len(stack.entered)
     window.s3 = Counter({name: count for name, count in calls.items() if name in _S3_CALLS})
     of_units, of_calls = meter.take()
     for (table, kind), count in of_units.items():

@@ -200,15 +200,20 @@ def state_transitions(stack: Stack, request_id: str) -> int:
     """State transitions of a finished job.
 
     The emulator's history has the calls of functions inside of a Map, but not the states there. So the calls are
-    counted, and what the workflow has beside them is added: EraseUnits, Again after each Verify, UnitDone of each unit.
+    counted, and of units that the first pass has not finished, what is beside them: Again before each further pass and
+    once more, UnitDone. Pauses are not seen.
     """
     job_id = f"{request_id}-1"
     pages = stack.client("stepfunctions").get_paginator("get_execution_history")
     events = [event for page in pages.paginate(executionArn=execution_arn(stack, job_id)) for event in page["events"]]
     calls = sum(event["type"] == "TaskScheduled" for event in events)
+    entered = states_entered(stack, job_id)
+    within = calls - len(["Plan", "Close"])
+    if "EraseLeft" not in entered:
+        return len(entered) + within
     tasks = DynamoDBTaskStore(lambda: stack.client("dynamodb"), stack["REQUESTS_TABLE"]).tasks(job_id)
-    verified = (calls - len(["Plan", "Close"])) // 2
-    return calls + 1 + verified + len({task.unit for task in tasks})
+    passes, units = within // 2, len({task.unit for task in tasks})
+    return len(entered) + within + passes + units
 
 
 def worker_processes(function_name_part: str, endpoint: str) -> Iterator[int]:

@@ -44,6 +44,7 @@ EXAMPLE_REQUEST = "er_01K8ZQ4W7M3T9X5B2C6D8F0G1H"
 """The request that all example events are about; tests put their own in its place."""
 
 BATCH_QUEUE_ARN = "arn:aws:sqs:us-east-1:123456789012:erasure-batch"
+CONTROL_BUCKET = "erasure-control"
 DIGEST_KEY = "a key of the tests"
 ERASERS = {"erasure-erase-dynamodb": "erase_dynamodb", "erasure-erase-s3": "erase_s3"}
 Keys = tuple[str, ...]
@@ -107,14 +108,17 @@ def clients(session: botocore.session.Session) -> tuple[Any, ...]:
 
 
 class JobStack:
-    """Built inside of ``moto.mock_aws``. ``outputs`` collects what the functions answered."""
+    """Built inside of ``moto.mock_aws``. ``outputs`` collects what the functions answered, ``entered`` the states that
+    jobs entered. ``inline_units``: a job of more has a manifest."""
 
     def __init__(self) -> None:
+        self.inline_units = 40
         session = botocore.session.Session()
         self.dynamodb, self.sqs, self.stepfunctions, self.s3 = clients(session)
         self._create_tables()
         self.s3.create_bucket(Bucket="app-files")
         self.s3.put_bucket_versioning(Bucket="app-files", VersioningConfiguration={"Status": "Enabled"})
+        self.s3.create_bucket(Bucket=CONTROL_BUCKET)
         self.queue_url = self.sqs.create_queue(QueueName="erasure-interactive")["QueueUrl"]
         self.batch_queue_url = self.sqs.create_queue(QueueName="erasure-batch")["QueueUrl"]
         definition = json.dumps({"StartAt": "Plan", "States": {"Plan": {"Type": "Pass", "End": True}}})
@@ -144,6 +148,7 @@ class JobStack:
         self.maps.put(parse_data_map(DATA_MAP), datetime.now(UTC))
         self.handlers: dict[str, Handler] = {}
         self.outputs: list[Any] = []
+        self.entered: list[str] = []
 
     def _dynamodb(self) -> Any:
         return self.dynamodb
@@ -161,6 +166,9 @@ class JobStack:
             "ERASE_DYNAMODB_FUNCTION": "erasure-erase-dynamodb",
             "ERASE_S3_FUNCTION": "erasure-erase-s3",
             "VERIFY_TARGET_FUNCTION": "erasure-verify-target",
+            "READER_FUNCTION": "erasure-verify-target",
+            "CONTROL_BUCKET": CONTROL_BUCKET,
+            "INLINE_UNITS": str(self.inline_units),
             "DIGEST_KEY_SECRET_ARN": self.secret["ARN"],
         }
 
@@ -287,22 +295,46 @@ class JobStack:
         }
 
     def run_job(self, job_input: Any, between: Callable[[str], None] | None = None) -> Any:
-        """What the state machine does with an execution's input. ``between`` is called with each state's name."""
+        """What the state machine does with an execution's input. ``between`` is called after each plan, slice and
+        verification with what it was: ``Plan``, ``Erase``, ``Verify``."""
         note = between or (lambda _state: None)
         planned = self.call("plan_job", job_input)
+        self.entered.append("Plan")
         note("Plan")
-        for unit in planned["units"]:
-            state = unit
-            for _round in range(60):
-                state = self.call(ERASERS[state["eraser"]], state)
-                note("Erase")
-                state = self.call("verify_target", state)
-                note("Verify")
-                if not state["again"]:
-                    break
-            else:
-                raise AssertionError("the loop does not end")
+        self.entered.append("EraseUnits")
+        first = [self._one_pass(unit, note, "Erase", "Verify") for unit in planned["units"]]
+        self.entered.append("AnythingLeft")
+        if planned["manifest"]:
+            self.entered.append("EraseManyUnits")
+            body = self.s3.get_object(Bucket=CONTROL_BUCKET, Key=planned["manifest"])["Body"]
+            for unit in json.loads(body.read()):
+                self._finish(self._one_pass(unit, note, "EraseOfMany", "VerifyOfMany"), note, "OfMany", "DoneOfMany")
+        elif any(unit["again"] for unit in first):
+            self.entered.append("EraseLeft")
+            for unit in first:
+                self._finish(unit, note, "Again", "UnitDone")
+        self.entered.append("Close")
         return self.call("close_job", {"job_id": planned["job_id"], "request_ids": planned["request_ids"]})
+
+    def _one_pass(self, unit: Any, note: Callable[[str], None], erase: str, verify: str) -> Any:
+        self.entered.append(erase)
+        unit = self.call(ERASERS[unit["eraser"]], unit)
+        note("Erase")
+        self.entered.append(verify)
+        unit = self.call("verify_target", unit)
+        note("Verify")
+        return unit
+
+    def _finish(self, unit: Any, note: Callable[[str], None], suffix: str, done: str) -> None:
+        """The loop of a unit, from where it is chosen whether to go on. Nobody waits here."""
+        choice = "Again" if suffix == "Again" else f"Again{suffix}"
+        for _round in range(60):
+            self.entered.append(choice)
+            if not unit["again"]:
+                self.entered.append(done)
+                return
+            unit = self._one_pass(unit, note, f"Erase{suffix}", f"Verify{suffix}")
+        raise AssertionError("the loop does not end")
 
     def work(self, between: Callable[[str], None] | None = None) -> list[Any]:
         """Take what is in the queues through start_jobs and the state machine; what close_job answered, each."""

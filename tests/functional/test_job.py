@@ -72,7 +72,8 @@ def test_the_example_events_are_what_the_functions_take(stack: JobStack) -> None
     assert json.loads(stack.executions()[f"{request_id}-1"]) == example("plan_job/first_attempt.json", request_id)
     planned = stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
     units = [example(f"{name}/first_slice.json", request_id) for name in ("erase_dynamodb", "erase_s3")]
-    assert planned == {"job_id": f"{request_id}-1", "request_ids": [request_id], "units": units}
+    job = {"job_id": f"{request_id}-1", "request_ids": [request_id]}
+    assert planned == {**job, "units": units, "manifest": None}
     for function, unit, verify in zip(
         ("erase_dynamodb", "erase_s3"), units, ("dynamodb_unit.json", "s3_unit.json"), strict=True
     ):
@@ -210,6 +211,7 @@ def test_what_is_written_meanwhile_is_found(stack: JobStack) -> None:
     (closed,) = stack.work(write_after_first_erase)
     assert closed["finished"] == 1
     assert states == ["Plan", "Erase", "Verify", "Erase", "Verify", "Erase", "Verify"]
+    assert stack.entered.count("EraseAgain") == 1
     assert stack.outcomes(request_id)["notes"].count == 31
     assert not any(of_ann(thing) for thing in stack.data())
 

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from erasure.domain.data_map import MAX_TARGETS
 from erasure.domain.identifiers import new_request_id
-from erasure.domain.plan import TASK_PARTS, UNIT_SIZE, passes_of_each
+from erasure.domain.plan import passes_of_each
 from erasure.services.start_jobs import JOB_REQUESTS
 from tests.unit.translated_template import ROOT, of_type, resources, source, translated
 
@@ -124,32 +123,73 @@ TASK = ("StateEntered", "Scheduled", "Started", "Succeeded", "StateExited")
 FAILED_ATTEMPT = ("Failed", "Scheduled", "Started")
 OTHER_STATE = ("StateEntered", "StateExited")
 
-MOST_UNITS = 2 * MAX_TARGETS * (JOB_REQUESTS // TASK_PARTS + 1) // UNIT_SIZE
-"""All targets in both of their forms, for as many requests as a job takes; the kinds' last units are not full."""
+INLINE_UNITS: int = source()["Parameters"]["InlineUnits"]["MaxValue"]
+LOOP = ("Again", "Pause", "EraseAgain", "VerifyAgain")
+LOOP_OF_MANY = ("AgainOfMany", "PauseOfMany", "EraseOfMany", "VerifyOfMany")
 
 
-@pytest.mark.parametrize("units", range(1, MOST_UNITS + 1))
+def events_of(names: tuple[str, ...]) -> int:
+    """The events of a pass through these states, with two failed attempts."""
+    states = workflow_states()
+    events = sum(len(TASK) if states[name]["Type"] == "Task" else len(OTHER_STATE) for name in names)
+    return events + 2 * len(FAILED_ATTEMPT)
+
+
+@pytest.mark.parametrize("units", range(1, INLINE_UNITS + 1))
 def test_a_job_closes_before_its_history_is_full(units: int) -> None:
     """All passes of all units, each with a pause and two failed attempts, leave room for planning and closing."""
     states = workflow_states()
-    one_pass = sum(len(TASK) if states[name]["Type"] == "Task" else len(OTHER_STATE) for name in LOOP)
-    one_pass += 2 * len(FAILED_ATTEMPT)
     around = sum(
         len(TASK) + len(FAILED_ATTEMPT) * sum(retry["MaxAttempts"] for retry in states[name]["Retry"])
         for name in ("Plan", "Close")
     )
-    around += len(("MapStateEntered", "MapStateStarted", "MapStateSucceeded", "MapStateExited", "ExecutionStarted"))
-    each_unit = len(("MapIterationStarted", "MapIterationSucceeded", *OTHER_STATE))
-    assert around + units * (each_unit + passes_of_each(units) * one_pass) < HISTORY
+    maps = ("MapStateEntered", "MapStateStarted", "MapStateSucceeded", "MapStateExited")
+    around += 2 * len(maps) + len(OTHER_STATE) + len(("ExecutionStarted", "ExecutionSucceeded"))
+    # In both Maps, and once more the choice that ends it.
+    each_unit = 2 * len(("MapIterationStarted", "MapIterationSucceeded")) + 2 * len(OTHER_STATE)
+    assert around + units * (each_unit + passes_of_each(units) * events_of(LOOP)) < HISTORY
 
 
-LOOP = ("Erase", "Verify", "Again", "Pause")
+def test_a_unit_of_many_ends_before_its_history_is_full() -> None:
+    """It has an execution of its own, and as many passes as the only unit of a job."""
+    around = len(("ExecutionStarted", "ExecutionSucceeded", *OTHER_STATE))
+    assert around + passes_of_each(1) * events_of(LOOP_OF_MANY) < HISTORY
 
 
-def test_every_state_of_the_loop_is_counted() -> None:
-    """The states that one pass goes through are the Map's, but for the two in which a unit ends."""
-    (units,) = [state for state in workflow()["States"].values() if state["Type"] == "Map"]
-    assert set(LOOP) == set(units["ItemProcessor"]["States"]) - {"UnitDone", "UnitGaveUp"}
+def test_every_state_of_a_loop_is_counted() -> None:
+    """The states that a pass goes through are the Map's, but for the two in which a unit ends."""
+    for name, loop in (("EraseLeft", LOOP), ("EraseManyUnits", LOOP_OF_MANY)):
+        states = workflow()["States"][name]["ItemProcessor"]["States"]
+        ends = {state for state, body in states.items() if body["Type"] == "Succeed" or body.get("End")}
+        assert len(ends) == 2
+        assert set(loop) == set(states) - ends
+
+
+PAYLOAD = 256 * 1024
+
+
+def test_a_jobs_payload_fits() -> None:
+    """Step Functions: 256 KiB for the input or output of a state. The units are in it twice after the first pass, with
+    the ids of all requests; a unit that is worked on by levels names the function of each."""
+    name = "f" * 64
+    unit = {
+        "job_id": "j" * 80,
+        "unit": "linked-39",
+        "level": 0,
+        "eraser": name,
+        "erasers": [name] * 20,
+        "passes_left": 1200,
+        "again": True,
+        "wait": 300,
+    }
+    job = {
+        "job_id": "j" * 80,
+        "request_ids": [new_request_id()] * JOB_REQUESTS,
+        "units": [unit] * INLINE_UNITS,
+        "manifest": None,
+        "first": {"units": [unit] * INLINE_UNITS, "again": json.dumps([True] * INLINE_UNITS)},
+    }
+    assert len(json.dumps(job)) < PAYLOAD
 
 
 def workflow() -> dict[str, Any]:
