@@ -17,7 +17,7 @@ def texts_of(attribute: Mapping[str, Any] | None) -> tuple[str, ...]:
     if kind in ("S", "N"):
         return (value,) if value else ()
     if kind in ("SS", "NS"):
-        return tuple(sorted(value))
+        return tuple(sorted(text for text in value if text))
     if kind == "L":
         return tuple(dict.fromkeys(text for element in value for text in texts_of(element)))
     if kind == "NULL":
