@@ -308,6 +308,21 @@ def test_nobody_else_is_matched_in_any_accepted_map(
                 assert (thing.target.detach is None) == (target.detach is None)
 
 
+@pytest.mark.parametrize(
+    ("spec", "user"),
+    [
+        (s3(key="{tenant_id}/{user_id}.png", name="pictures"), "ann/2026"),
+        (s3(key="{tenant_id}/{user_id}/me.png", name="picture"), "ann#x"),
+    ],
+)
+def test_an_id_with_separators_is_in_nobodys_folder(spec: TargetSpec, user: str) -> None:
+    """Whatever stands behind the id: what lies in the folder of somebody whose id is its beginning is not touched."""
+    folders = [FILES, s3("{tenant_id}/{user_id}#x/", name="more")]
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(spec, [spec, *folders], values("t", user))
+    check_alone(spec, [spec, *folders], values("t", "bea"))
+
+
 GROUP_FILES = replace(s3("{tenant_id}/groups/{group_id}/", name="group-files"), subjects=("group",))
 
 
@@ -358,3 +373,125 @@ def test_a_namesake_of_a_folder_is_found(inner: str, outer: str, expected: tuple
     spec = TargetSpec("inner", "content", s3=S3Rule("files", inner), subjects=(kind,))
     other = TargetSpec("outer", "content", s3=S3Rule("files", outer))
     assert namesake(spec, {"tenant_id": "t", f"{kind}_id": "s"}, other) == expected
+
+
+# --- what items lead to --------------------------------------------------------------------------------------------
+
+DOCUMENTS = {"name": "docs", "dynamodb": {"table": "docs", "key": {"pk": "{tenant_id}#{user_id}"}}}
+LED = [
+    {"key": "{docs.a}"},
+    {"key": "x/{docs.a}"},
+    {"key": "{tenant_id}/{docs.a}"},
+    {"key": "{tenant_id}/{user_id}/{docs.a}"},
+    {"key": "{docs.a}/{docs.b}.png"},
+    {"prefix": "{docs.a}/"},
+    {"prefix": "x/{docs.a}#"},
+    {"prefix": "{tenant_id}/x/{docs.a}/"},
+    {"prefix": "{tenant_id}/{user_id}/{docs.a}/"},
+]
+BESIDE = [
+    {"prefix": "{tenant_id}/{user_id}/"},
+    {"prefix": "x/{tenant_id}/{user_id}/"},
+    {"prefix": "{tenant_id}/x/{user_id}/"},
+    {"prefix": "{tenant_id}/{user_id}/x/"},
+    {"prefix": "{user_id}#"},
+    {"key": "{tenant_id}/{user_id}"},
+    {"key": "x/{tenant_id}/{user_id}.png"},
+]
+TOLD = st.sampled_from(["a", "x", "x/a", "a/b", "a/b/1", "b/a/1", "x/a/b/1", "a/x/b/", "a/b/x/1", "b#1"]) | st.text(
+    "abx/#1.", min_size=1, max_size=6
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.filter_too_much])
+@given(st.sampled_from(LED), st.sampled_from(BESIDE), st.sampled_from(["content", "record"]), TOLD, TOLD)
+def test_items_lead_to_nothing_of_others(
+    led: dict[str, str], beside: dict[str, str], category: str, first: str, second: str
+) -> None:
+    """Whatever an item says, what it leads to is refused if it is, or holds, or lies in what another target of the
+    map keeps for somebody else, or for the same person in another category."""
+    child = {"name": "led", "for_each": "docs", "s3": {"bucket": "files", **led}}
+    other = {"name": "other", "category": category, "s3": {"bucket": "files", **beside}}
+    try:
+        _, spec, kept = parse_data_map({"version": 1, "targets": [DOCUMENTS, child, other]}).targets
+    except DataMapError:
+        reject()
+    person = {**values("a", "b"), "docs.a": first, "docs.b": second}
+    try:
+        check_alone(spec, spec.beside, person)
+    except TargetError:
+        return
+    mine = ("files", scope_of(spec).template.render(person))
+    for stranger in PEOPLE:
+        try:
+            theirs = places(kept, stranger, "")
+            check_alone(kept, [kept, spec], stranger)
+        except TargetError:
+            continue
+        is_own = all(stranger[name] == person[name] for name in scope_of(kept).template.names)
+        if is_own and category == "content":
+            continue
+        assert theirs != mine
+        assert not (led.get("prefix") and theirs[1].startswith(mine[1]))
+        assert not (beside.get("prefix") and mine[1].startswith(theirs[1]))
+
+
+def test_two_ways_may_lead_to_one_thing() -> None:
+    """What items of two targets lead to may be in one place; what lies around the other's things is refused."""
+    messages = {"name": "chats", "dynamodb": {"table": "chats", "key": {"pk": "{tenant_id}#{user_id}"}}}
+    children = [
+        {"name": "one", "for_each": "docs", "s3": {"bucket": "files", "key": "{docs.key}"}},
+        {"name": "two", "for_each": "chats", "s3": {"bucket": "files", "key": "{chats.key}"}},
+    ]
+    _, _, one, two = parse_data_map({"version": 1, "targets": [DOCUMENTS, messages, *children]}).targets
+    assert {spec.name for spec in one.beside} == {spec.name for spec in two.beside} == {"one", "two"}
+    check_alone(one, one.beside, {**values("t", "u"), "docs.key": "a/b.png"})
+    wider = {"name": "one", "for_each": "docs", "s3": {"bucket": "files", "prefix": "{docs.folder}/"}}
+    deeper = {"name": "two", "for_each": "chats", "s3": {"bucket": "files", "key": "{chats.folder}/{chats.file}"}}
+    with pytest.raises(DataMapError, match="data of others"):
+        parse_data_map({"version": 1, "targets": [DOCUMENTS, messages, wider, deeper]})
+
+
+def test_what_items_of_an_organization_lead_to_is_theirs() -> None:
+    """Limited to an organization, what its items lead to is erased although it does not name it; what lies in another
+    organization's folder is not."""
+    parent = {
+        "name": "docs",
+        "dynamodb": {"table": "docs", "key": {"pk": "{tenant_id}#{user_id}", "sk": {"prefix": "{organization_id}#"}}},
+    }
+    child = {"name": "led", "for_each": "docs", "s3": {"bucket": "files", "key": "{docs.key}"}}
+    spaces = {"name": "spaces", "s3": {"bucket": "files", "prefix": "{tenant_id}/{user_id}/{organization_id}/"}}
+    _, led, _ = parse_data_map({"version": 1, "targets": [parent, child, spaces]}).targets
+    limited = {**values("t", "u"), "organization_id": "north"}
+    check_alone(led, led.beside, {**limited, "docs.key": "somewhere"})
+    check_alone(led, led.beside, {**limited, "docs.key": "t/u/north/1"})
+    check_alone(for_all_organizations(led), led.beside, {**values("t", "u"), "docs.key": "t/u/south/1"})
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(led, led.beside, {**values("t", "u"), "docs.key": "t/other/north/1"})
+
+
+# --- identifiers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", ["a", "b", "x"])
+@pytest.mark.parametrize("address", ["a", "b", "x", "a/b", "b/x", "a@b/c"])
+def test_addresses_reach_nobody_elses_folder(address: str, user: str) -> None:
+    """What is found by an address is refused exactly if it lies in the folder of another person."""
+    mails, files = s3(key="x/{email}", name="mails"), s3("x/{user_id}/", name="files")
+    person = {**values("t", user), "email": address}
+    if "/" in address and address.partition("/")[0] != user:
+        with pytest.raises(TargetError, match="ambiguous_identifier"):
+            check_alone(mails, [mails, files], person)
+    else:
+        check_alone(mails, [mails, files], person)
+
+
+def test_items_do_not_lead_into_another_category() -> None:
+    """What an item leads to is refused where it lies in the same person's folder of another category, which not even
+    its name tells before the item is read."""
+    child = {"name": "led", "for_each": "docs", "s3": {"bucket": "files", "key": "{docs.a}/y/{docs.b}"}}
+    bills = {"name": "bills", "category": "record", "s3": {"bucket": "files", "prefix": "x/{tenant_id}/{user_id}/"}}
+    _, led, _ = parse_data_map({"version": 1, "targets": [DOCUMENTS, child, bills]}).targets
+    check_alone(led, led.beside, {**values("y", "u"), "docs.a": "z", "docs.b": "u/1"})
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(led, led.beside, {**values("y", "u"), "docs.a": "x", "docs.b": "u/1"})

@@ -122,9 +122,8 @@ class Retain(_Model):
 
 
 class Target(_Model):
-    """``category`` and ``subjects`` of a target with ``for_each`` are those of the target that leads to it."""
-
     name: _Name
+    # Left out beside for_each, these two are those of the target that leads to it.
     category: Category = "content"
     subjects: Annotated[list[_Subject], Field(min_length=1, max_length=1)] = ["user"]
     for_each: _Name | None = None
