@@ -21,6 +21,7 @@ WRITES = {f"dynamodb:{name}" for name in ("PutItem", "UpdateItem", "DeleteItem",
 }
 READS = {f"dynamodb:{name}" for name in ("GetItem", "Query", "Scan", "BatchGetItem", "DescribeTable", "PartiQLSelect")}
 LISTS = {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}
+LOCKS = {"s3:GetObjectRetention", "s3:GetObjectLegalHold"}
 REMOVALS = {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"}
 TABLE = next(iter(TABLES))
 BUCKET = next(iter(BUCKETS))
@@ -47,7 +48,7 @@ def allowed(stack: Stack) -> Allowed:
         known = (
             sorted(WRITES | READS)
             if ":dynamodb:" in arn
-            else sorted({*LISTS, *REMOVALS, "s3:GetObject", "s3:PutObject"})
+            else sorted({*LISTS, *REMOVALS, *LOCKS, "s3:GetObject", "s3:PutObject"})
         )
         results = iam.simulate_principal_policy(PolicySourceArn=role(function), ActionNames=known, ResourceArns=[arn])[
             "EvaluationResults"
@@ -60,9 +61,9 @@ def allowed(stack: Stack) -> Allowed:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_eraser_may_delete_from_target_tables(allowed: Allowed, table: str) -> None:
-    """Every table of the list can be queried, through its indexes too, deleted from, and persons detached from."""
+    """Every table of the list can be queried, through its indexes too, scanned, deleted from, and changed."""
     assert allowed("erase_dynamodb", table_arn(table)) == {
-        *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"),
+        *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"),
         *("dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PartiQLDelete", "dynamodb:UpdateItem"),
     }
     assert allowed("erase_dynamodb", f"{table_arn(table)}/index/by-user") == {"dynamodb:Query"}
@@ -97,16 +98,35 @@ def test_eraser_and_verifier_stay_in_their_account(allowed: Allowed, function: s
 
 
 def test_verifier_only_reads_tables(allowed: Allowed) -> None:
-    """The verifier reads target tables by key and index; it can neither write to them nor scan them."""
-    reads = {"dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"}
+    """The verifier reads target tables by key, by index and from end to end; it cannot write to them."""
+    reads = {"dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:BatchGetItem"}
     assert allowed("verify_target", table_arn(TABLE)) == reads
     assert allowed("verify_target", f"{table_arn(TABLE)}/index/by-user") == {"dynamodb:Query"}
 
 
 def test_verifier_only_lists_buckets(allowed: Allowed) -> None:
-    """The verifier lists target buckets, and opens, writes or removes no object."""
+    """The verifier lists target buckets, asks how long an object is locked, and opens, writes or removes none."""
     assert allowed("verify_target", f"arn:aws:s3:::{BUCKET}") == LISTS
-    assert allowed("verify_target", f"arn:aws:s3:::{BUCKET}/x") == set()
+    assert allowed("verify_target", f"arn:aws:s3:::{BUCKET}/x") == LOCKS
+
+
+def test_erasers_only_look_at_the_other_kind(allowed: Allowed) -> None:
+    """Where items lead to objects, the eraser of either reads where the other's are, and changes nothing there."""
+    assert allowed("erase_dynamodb", f"arn:aws:s3:::{BUCKET}") == LISTS
+    assert allowed("erase_dynamodb", f"arn:aws:s3:::{BUCKET}/x") == set()
+    reads = {"dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"}
+    assert allowed("erase_s3", table_arn(TABLE)) == reads
+    assert allowed("erase_s3", f"{table_arn(TABLE)}/index/by-user") == {"dynamodb:Query"}
+
+
+def test_only_planning_writes_manifests(allowed: Allowed, stack: Stack) -> None:
+    """Of the control bucket, plan_job may write manifests and read nothing; nobody else of the functions reaches it."""
+    bucket = f"arn:aws:s3:::{stack['CONTROL_BUCKET']}"
+    assert allowed("plan_job", f"{bucket}/manifests/er_1-1.json") == {"s3:PutObject"}
+    assert allowed("plan_job", f"{bucket}/x") == allowed("plan_job", bucket) == set()
+    for function in (*OTHERS, *WORKERS):
+        if function != "plan_job":
+            assert allowed(function, f"{bucket}/manifests/er_1-1.json") == set()
 
 
 @pytest.mark.parametrize("function", OTHERS)
