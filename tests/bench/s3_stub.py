@@ -1,8 +1,9 @@
 """An S3 that only answers, after a fixed time: what is left of a measurement is the client's own doing.
 
 ``python -m tests.bench.s3_stub --objects 10000 --versions 2`` prints its port and serves one bucket until its
-standard input ends. It knows ListObjectVersions, ListObjectsV2, ListMultipartUploads (none), DeleteObjects and
-DeleteObject, deletes nothing, and checks nothing. ``GET /_counts`` answers with the calls since it was last asked.
+standard input ends. It knows ListObjectVersions, ListObjectsV2, ListObjects, ListMultipartUploads (none), DeleteObjects
+and DeleteObject, deletes nothing, and checks nothing. ``GET /_counts`` answers with the calls since it was last asked;
+after ``GET /_empty`` there are no versions any more.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Stub:
         self.object_pages = max(1, -(-objects // PAGE_ENTRIES))
         self._version_entries = version_entries(versions, min(PAGE_ENTRIES, objects * versions))
         self._object_entries = object_entries()
+        self._is_empty = False
         self.counts: Counter[str] = Counter()
 
     def answer(self, method: str, target: str, body: bytes) -> tuple[float, bytes]:
@@ -88,8 +90,13 @@ class Stub:
         if path == "/_counts":
             counts, self.counts = self.counts, Counter()
             return 0.0, json.dumps(counts).encode()
+        if path == "/_empty":
+            self._is_empty = True
+            return 0.0, b""
         if method == "GET" and "versions" in query:
             self.counts["list"] += 1
+            if self._is_empty:
+                return LIST_SECONDS, version_page(b"", 0, last=True)
             page = int(query["key-marker"][0]) + 1 if query.get("key-marker", [""])[0] else 0
             answer = version_page(self._version_entries, page, page + 1 >= self.version_pages)
             prefix = query.get("prefix", [PREFIX])[0]
@@ -99,7 +106,10 @@ class Stub:
             return LIST_SECONDS, document("ListMultipartUploadsResult", b"<IsTruncated>false</IsTruncated>")
         if method == "GET":
             self.counts["list"] += 1
-            return LIST_SECONDS, self._objects(int(query.get("continuation-token", ["0"])[0]))
+            if "list-type" in query:
+                return LIST_SECONDS, self._objects(int(query.get("continuation-token", ["0"])[0]))
+            after = query.get("marker", [""])[0].rpartition("/")[2]  # of ListObjects: the last key of a page
+            return LIST_SECONDS, self._objects(int(after.partition("-")[0]) + 1 if after else 0)
         if method == "POST":
             self.counts["delete"] += 1
             quiet = b"<Quiet>true</Quiet>" in body
@@ -182,6 +192,10 @@ def running(objects: int, versions: int, *, no_wait: bool = False) -> Iterator[S
 @dataclass(frozen=True)
 class StubProcess:
     endpoint: str
+
+    def empty(self) -> None:
+        """From now on there is nothing, as if what was deleted were gone."""
+        urllib.request.urlopen(f"{self.endpoint}/_empty").close()
 
     def counts(self) -> dict[str, int]:
         """Calls since this was last asked."""
