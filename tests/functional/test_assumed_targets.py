@@ -16,6 +16,7 @@ from botocore.session import Session
 
 from erasure.adapters.sessions import MOST_SESSIONS, AssumedSessions, SessionName
 from erasure.domain.permissions import ERASE, VERIFY
+from erasure.domain.plan import Shard
 from erasure.domain.target_spec import (
     DetachRule,
     DynamoDBRule,
@@ -27,7 +28,7 @@ from erasure.domain.target_spec import (
     TargetSpec,
 )
 from erasure.errors import TargetError
-from erasure.targets.assumed import AssumedReader, AssumedTargets, ByAccount, session_policy
+from erasure.targets.assumed import AssumedTables, AssumedTargets, ByAccount, session_policy
 from erasure.targets.dynamodb import DynamoDBTarget
 from erasure.targets.protocol import Deadline, Target
 from erasure.targets.s3 import S3Target
@@ -103,11 +104,11 @@ def notes(dynamodb: Any) -> dict[str, int]:
     return found
 
 
-def tables_of(base: Session, purpose: str = ERASE) -> AssumedTargets:
-    def make(session: Session, _account: str) -> Target:
+def tables_of(base: Session, purpose: str = ERASE) -> AssumedTables:
+    def make(session: Session, _account: str) -> DynamoDBTarget:
         return DynamoDBTarget(session.create_client("dynamodb"), conditional="single")
 
-    return AssumedTargets(ByAccount(make(base, ""), make, sessions_of(base), purpose))
+    return AssumedTables(ByAccount(make(base, ""), make, sessions_of(base), purpose))
 
 
 def test_a_table_of_the_other_account_is_erased_and_no_other(aws: Session) -> None:
@@ -157,6 +158,21 @@ def test_verifying_looks_into_the_right_account(aws: Session) -> None:
     assert [result.left for result in targets.verify(HERE, [ANN], an_hour())] == [3]
 
 
+def test_what_leads_to_others_is_read_in_its_account(aws: Session) -> None:
+    """Items of the other account come from there, those of the own from here."""
+    here, there = client_here(aws, "dynamodb"), client_there(aws, "dynamodb")
+    put_notes(here)
+    put_notes(there)
+    there.put_item(TableName="app-notes", Item={"pk": {"S": "acme#ann"}, "sk": {"S": "9"}, "file": {"S": "theirs"}})
+    reader = tables_of(aws, VERIFY)
+
+    def files(spec: TargetSpec) -> list[str]:
+        pages = reader.items(spec, ANN, ("file",), an_hour())
+        return [item["file"]["S"] for page in pages for item in page if "file" in item]
+
+    assert (files(THERE), files(HERE)) == (["theirs"], [])
+
+
 def test_a_bucket_of_the_other_account_is_erased(aws: Session) -> None:
     """The same with objects; the account's number is there for whoever makes the target."""
     here, there = client_here(aws, "s3"), client_there(aws, "s3")
@@ -168,7 +184,7 @@ def test_a_bucket_of_the_other_account_is_erased(aws: Session) -> None:
 
     def make(session: Session, account: str) -> Target:
         accounts.append(account)
-        return S3Target(make_s3_client(session))
+        return S3Target(make_s3_client(session), expected_owner=account)
 
     targets = AssumedTargets(ByAccount(S3Target(make_s3_client(aws)), make, sessions_of(aws), ERASE))
     assert [result.erased for result in targets.erase(FILES_THERE, [ANN], an_hour())] == [1]
@@ -404,21 +420,25 @@ def test_a_target_is_made_once_for_each_session(sessions: AssumedSessions, name:
 
 
 def test_items_are_read_where_they_are(sessions: AssumedSessions, sts: Sts) -> None:
-    """A reader of the target's account reads its items; if there is no way to it, nothing is read anywhere."""
+    """The account of the target decides which table is read; if there is no way to it, nothing is read anywhere."""
 
-    class Reader:
+    class Table:
         def __init__(self, account: str) -> None:
             self._account = account
 
         def items(self, *_: Any) -> Iterator[list[Any]]:
             yield [{"account": {"S": self._account}}]
 
-    def made(_session: Any, account: str) -> Any:
-        return Reader(account)
+        def shards(self, *_: Any) -> tuple[Shard, ...]:
+            return (Shard(len(self._account), 0, 1),)
 
-    reader = AssumedReader(ByAccount(made(None, "own"), made, sessions, VERIFY))
+    def made(_session: Any, account: str) -> Any:
+        return Table(account)
+
+    reader = AssumedTables(ByAccount(made(None, "own"), made, sessions, VERIFY))
     assert list(reader.items(HERE, ANN, (), an_hour())) == [[{"account": {"S": "own"}}]]
     assert list(reader.items(THERE, ANN, (), an_hour())) == [[{"account": {"S": OTHER}}]]
+    assert [reader.shards(spec, an_hour())[0].total for spec in (HERE, THERE)] == [len("own"), len(OTHER)]
     sts.failing = [refused("AccessDenied", 403)]
     with pytest.raises(TargetError, match="access_denied"):
         list(reader.items(of_table(index="by-user"), ANN, (), an_hour()))

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from erasure.domain.permissions import Grant, Place, account_of, grants, key_actions
+from erasure.domain.plan import Shard
 from erasure.domain.target_spec import RoleRule, TargetSpec
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_calls import REJECTED, UNAVAILABLE, error_for
@@ -34,7 +35,7 @@ from erasure.targets.protocol import (
 MOST_KEPT = 64
 """How many roles' targets, with their clients, are kept at once."""
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Sessions(Protocol):
@@ -62,22 +63,22 @@ def _statement(grant: Grant) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(grant.actions), "Resource": list(grant.resources)}
 
 
-class ByAccount(Generic[T]):
+class ByAccount(Generic[T_co]):
     """What works on targets, made once for the stack's own account and once for each role, purpose and place.
 
     ``own``: for targets without a role. ``make``: takes a botocore session of a role and the account's number.
     ``purpose``: of the function, :data:`erasure.domain.permissions.ERASE` or ``VERIFY``. Thread-safe.
     """
 
-    def __init__(self, own: T, make: Callable[[Any, str], T], sessions: Sessions, purpose: str) -> None:
+    def __init__(self, own: T_co, make: Callable[[Any, str], T_co], sessions: Sessions, purpose: str) -> None:
         self._own = own
         self._make = make
         self._sessions = sessions
         self._purpose = purpose
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[RoleRule, str], tuple[Any, T]] = OrderedDict()
+        self._kept: OrderedDict[tuple[RoleRule, str], tuple[Any, T_co]] = OrderedDict()
 
-    def of(self, spec: TargetSpec) -> T:
+    def of(self, spec: TargetSpec) -> T_co:
         """Raises :class:`TargetError` if the target's role cannot be assumed: ``access_denied`` or ``rejected``
         (permanent), ``throttled``, ``unavailable``."""
         if spec.role is None:
@@ -116,6 +117,12 @@ def _account_of(role: RoleRule) -> str:
     raise TargetError("map_mismatch", permanent=True, detail="not the ARN of a role")
 
 
+class Tables(Target, ItemReader, Protocol):
+    """What a target of DynamoDB can do beside erasing and verifying."""
+
+    def shards(self, spec: TargetSpec, deadline: Deadline) -> tuple[Shard, ...]: ...
+
+
 class AssumedTargets:
     """A :class:`erasure.targets.protocol.Target` for the targets of one kind, in whatever account they are."""
 
@@ -149,14 +156,20 @@ class AssumedTargets:
         return target.verify(spec, subjects, deadline, scan)
 
 
-class AssumedReader:
-    """A :class:`erasure.targets.protocol.ItemReader` for items in whatever account they are."""
+class AssumedTables(AssumedTargets):
+    """Tables in whatever account they are: erased, verified, read (:class:`erasure.targets.protocol.ItemReader`) and
+    divided for scans."""
 
-    def __init__(self, readers: ByAccount[ItemReader]) -> None:
-        self._readers = readers
+    def __init__(self, tables: ByAccount[Tables]) -> None:
+        super().__init__(tables)
+        self._tables = tables
 
     def items(
         self, spec: TargetSpec, values: Values, attributes: Sequence[str], deadline: Deadline
-    ) -> Iterator[list[Item]]:
-        """As the reader does it. Raises :class:`TargetError`, also if the role cannot be assumed."""
-        return self._readers.of(spec).items(spec, values, attributes, deadline)
+    ) -> Iterator[Sequence[Item]]:
+        """As the table's target does it. Raises :class:`TargetError`, also if the role cannot be assumed."""
+        return self._tables.of(spec).items(spec, values, attributes, deadline)
+
+    def shards(self, spec: TargetSpec, deadline: Deadline) -> tuple[Shard, ...]:
+        """As the table's target does it. Raises :class:`TargetError`, also if the role cannot be assumed."""
+        return self._tables.of(spec).shards(spec, deadline)
