@@ -165,9 +165,11 @@ class Scan:
                     return False
                 if not cursor:
                     self._read.add(segment)
+                    # Not kept until a batch is full: finds may be rare, and the segment is done only with its own.
+                    if segment in batches.open_segments() and not batches.send():
+                        return False
                     self._advance(batches)
-        all_read = self._next >= self._scan.end and not self._waiting
-        return all_read and not batches.stopped and (self._way.work is None or batches.send())
+        return self._next >= self._scan.end and not self._waiting and not batches.stopped
 
     def _read_on(self, pool: ThreadPoolExecutor, batches: Batches) -> None:
         while len(self._pages) < self._reading.readers and not (batches.stopped or self._deadline.expired()):
