@@ -442,3 +442,13 @@ def test_a_namesake_is_told_in_the_maps_own_words() -> None:
     ((where, rule),) = parse_data_map(alone(one, two)).warnings
     assert where == "targets[1]"
     assert "called of-{tenant_id}" in rule
+
+
+def test_a_namesake_of_what_leads_to_others_is_warned_of_only() -> None:
+    """Somebody called like a word of a sort key would have to be refused; that is no reason to refuse the map."""
+    shelves = {"table": "shelves", "key": {"pk": "{tenant_id}", "sk": {"prefix": "docs#{user_id}#"}}}
+    books = {"table": "shelves", "key": {"pk": "{tenant_id}", "sk": {"prefix": "{user_id}#"}}}
+    covers = {"name": "covers", "for_each": "shelves", "s3": {"bucket": "covers", "key": "{shelves.cover}"}}
+    document = alone({"name": "shelves", "dynamodb": shelves}, {"name": "books", "dynamodb": books}, covers)
+    ((where, rule),) = parse_data_map(document).warnings
+    assert (where, "called docs" in rule) == ("targets[0]", True)
