@@ -10,20 +10,17 @@ import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aws_lambda_powertools.logging.logger import Logger
-
 from erasure.domain.collisions import neighbours
 from erasure.domain.outcome import NOTHING_KEPT, Kept
 from erasure.domain.plan import Part, Task, Unit
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
-from erasure.entry.workers import make_verify_target
 from erasure.ports import PinnedMap
 from erasure.services.close_job import ClosedJob
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.start_jobs import job_id_for
-from erasure.services.verify_unit import VerifyUnitDependencies
+from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import (
     CHILDREN_LEFT,
     Deadline,
@@ -235,11 +232,6 @@ class WatchedTaskStore(FakeTaskStore):
         return written
 
 
-class _Context:
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
-
-
 class LinkedWorld(World):
     """``events``: what the verifier answered, pass after pass."""
 
@@ -258,13 +250,16 @@ class LinkedWorld(World):
         deadline = Deadline(1e9 if steps is None else steps, lambda: self.things.clock)
         erase_unit(event["job_id"], event["unit"], f"slice-{self.slices}", deadline, eraser, event.get("level", 0))
         use = VerifyUnitDependencies(self.requests, self.tasks, targets, reader=self.things)
-        answer: dict[str, Any] = make_verify_target(use, 0, Logger(level="CRITICAL"))(event, _Context())
+        step = verify_unit(event["job_id"], event["unit"], Deadline(1e9), use, event.get("level", 0))
+        answer = {**event, "again": step.again}
+        if "erasers" in event:
+            answer |= {"level": step.level, "eraser": event["erasers"][step.level]}
         self.events.append(answer)
         return answer
 
     def start(self, job_id: str, units: Sequence[Unit]) -> list[dict[str, Any]]:
         return [
-            {"job_id": job_id, "unit": unit.name, "eraser": unit.kind, "passes_left": 1000}
+            {"job_id": job_id, "unit": unit.name, "eraser": unit.kind}
             | ({"level": 0, "erasers": list(unit.kinds)} if len(unit.kinds) > 1 else {})
             for unit in units
         ]
