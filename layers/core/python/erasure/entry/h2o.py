@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import erasure
 from erasure.domain.identifiers import check_idempotency_key, is_request_id
-from erasure.domain.request import CANCELLED, HELD
+from erasure.domain.request import CANCELLED, FINISHED, HELD
 from erasure.domain.times import format_time
 from erasure.entry.exchange import SUBJECT, Call, Refusal, Route, answer
 from erasure.errors import DeleteIdRejectedError, InvalidInputError, NotFoundError
@@ -212,7 +212,7 @@ def _outcome(call: Call, view: RequestView) -> Response[str]:
     if view.attention:
         message = "Not everything could be erased yet. The operators have been told; nothing needs to be sent again."
         return _not_done(call, view, 500, "attention", message)
-    if view.is_gone:
+    if view.state == FINISHED and view.is_gone:  # the state first: most calls are answered before it is finished
         return answer(204, None, {"X-Erasure-Request-Id": view.request_id})
     if view.state in (HELD, CANCELLED):
         message = "The erasure was accepted but is not being carried out at present."

@@ -19,14 +19,13 @@ from erasure.entry import settings as env
 from erasure.errors import ErasureError, UnexpectedError, places_of
 
 if TYPE_CHECKING:
+    from erasure.adapters.sessions import AssumedSessions
     from erasure.services.erasure_plans import ErasurePlans
     from erasure.targets.protocol import Target
 
 Handler = Callable[[Any, Any], Any]
 Environment = Mapping[str, str] | None
 Targets = Mapping[str, "Target"]
-S3_CONCURRENCY = 8
-"""Deleting calls of one S3 task in flight."""
 PREVIEW_SECONDS = 18.0
 """How long the reader looks for a person's data while they wait."""
 PREVIEW_CALL_SECONDS = 22.0
@@ -161,44 +160,74 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
 
 
 def build_erase_dynamodb(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
-    return _build_eraser(environment, clients, targets or {"dynamodb": _make_dynamodb_target(clients)})
+    from erasure.adapters.secret import DigestKey
+    from erasure.entry.target_wiring import ERASES_ITEMS
+
+    settings = env.EraserSettings.load(environment)
+    key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
+    return _build_eraser(settings, clients, ERASES_ITEMS, targets, key)
 
 
 def build_erase_s3(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
-    return _build_eraser(environment, clients, targets or {"s3": _make_s3_target(clients)})
+    from erasure.entry.target_wiring import ERASES_OBJECTS
+
+    return _build_eraser(env.EraserSettings.load(environment), clients, ERASES_OBJECTS, targets)
 
 
-def _build_eraser(environment: Environment, clients: Clients, targets: Targets) -> Handler:
+def _build_eraser(
+    settings: env.EraserSettings,
+    clients: Clients,
+    purpose: Mapping[str, str],
+    targets: Targets | None,
+    digest_key: Callable[[], bytes] | None = None,
+) -> Handler:
     from erasure.adapters.request_store import DynamoDBRequestStore
+    from erasure.adapters.sessions import SessionName
     from erasure.adapters.task_store import DynamoDBTaskStore
+    from erasure.entry.target_wiring import MadeReader, make_targets
     from erasure.entry.workers import make_eraser
     from erasure.services.erase_unit import EraseUnitDependencies
 
-    settings = env.EraserSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
+    dynamodb, name = _getter(clients, "dynamodb"), SessionName()
+    sessions = _sessions(clients, name, settings.external_id)
+    share = settings.capacity_share
+    own = targets or make_targets(clients, sessions, purpose, capacity_share=share, digest_key=digest_key)
     use = EraseUnitDependencies(
         DynamoDBRequestStore(dynamodb, settings.requests_table),
         DynamoDBTaskStore(dynamodb, settings.requests_table),
-        targets,
+        own,
+        MadeReader(own),
     )
-    return make_eraser(use, settings.slice_margin_seconds, Logger())
+    return make_eraser(use, settings.slice_margin_seconds, name, Logger())
 
 
 def build_verify_target(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
     from erasure.adapters.request_store import DynamoDBRequestStore
+    from erasure.adapters.sessions import SessionName
     from erasure.adapters.task_store import DynamoDBTaskStore
+    from erasure.entry.target_wiring import READS, MadeReader, make_targets
     from erasure.entry.workers import make_verify_target
     from erasure.services.verify_unit import VerifyUnitDependencies
 
     settings = env.VerifyTargetSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
+    dynamodb, name = _getter(clients, "dynamodb"), SessionName()
+    sessions = _sessions(clients, name, settings.external_id)
+    own = targets or make_targets(clients, sessions, READS, capacity_share=settings.capacity_share)
     use = VerifyUnitDependencies(
         DynamoDBRequestStore(dynamodb, settings.requests_table),
         DynamoDBTaskStore(dynamodb, settings.requests_table),
-        targets or {"dynamodb": _make_dynamodb_target(clients), "s3": _make_s3_target(clients)},
+        own,
         settings.max_verify_rounds,
+        MadeReader(own),
     )
-    return make_verify_target(use, settings.slice_margin_seconds, Logger())
+    return make_verify_target(use, settings.slice_margin_seconds, name, Logger())
+
+
+def _sessions(clients: Clients, name: Callable[[], str], external_id: str) -> AssumedSessions:
+    from erasure.adapters.sessions import AssumedSessions
+
+    sts = _getter(clients, "sts")
+    return AssumedSessions(sts, clients.session, session_name=name, external_id=external_id or None)
 
 
 def build_close_job(environment: Environment, clients: Clients) -> Handler:
@@ -236,28 +265,6 @@ def build_retention_sweep(environment: Environment, clients: Clients) -> Handler
 
 def _getter(clients: Clients, service: str) -> Callable[[], Any]:
     return lambda: clients.get(service)
-
-
-def _make_dynamodb_target(clients: Clients) -> Target:
-    """The application's tables get a client of their own: there the target itself retries and paces."""
-    from botocore.config import Config
-
-    from erasure.services.erase_unit import PARALLEL_TASKS
-    from erasure.targets.dynamodb import DynamoDBTarget
-    from erasure.targets.dynamodb_calls import client_options
-
-    config = Config(**client_options(tasks=PARALLEL_TASKS))
-    return DynamoDBTarget(clients.session.create_client("dynamodb", config=config))
-
-
-def _make_s3_target(clients: Clients) -> Target:
-    from erasure.adapters.aws import client_config
-    from erasure.services.erase_unit import PARALLEL_TASKS
-    from erasure.targets.s3 import S3Target
-    from erasure.targets.s3_client import make_s3_client
-
-    config = client_config(max_pool_connections=PARALLEL_TASKS * (S3_CONCURRENCY + 2))
-    return S3Target(make_s3_client(clients.session, config), concurrency=S3_CONCURRENCY)
 
 
 BUILDERS: dict[str, Callable[..., Handler]] = {

@@ -21,6 +21,7 @@ from erasure.targets.protocol import Deadline
 
 if TYPE_CHECKING:
     from erasure.adapters.manifests import S3Manifests
+    from erasure.adapters.sessions import SessionName
     from erasure.domain.plan import Unit
     from erasure.services.plan_job import PlanJobDependencies
 
@@ -117,20 +118,24 @@ def _unit_of(event: Mapping[str, Any]) -> dict[str, Any]:
     return {name: event[name] for name in names if name in event}
 
 
-def make_eraser(use: EraseUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
-    """One slice of a unit, of its ``level`` if its targets lead to each other."""
+def make_eraser(use: EraseUnitDependencies, margin_seconds: int, session_name: SessionName, logger: Logger) -> Handler:
+    """One slice of a unit, of its ``level`` if its targets lead to each other. ``session_name``: of roles that are
+    assumed meanwhile."""
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
         job_id, unit, level = event["job_id"], event["unit"], event.get("level", 0)
         deadline = _deadline(event, context, margin_seconds)
-        more = erase_unit(job_id, unit, context.aws_request_id, deadline, use, level)
+        with session_name.of(job_id):
+            more = erase_unit(job_id, unit, context.aws_request_id, deadline, use, level)
         logger.info("slice ended", job_id=job_id, unit=unit, more=more)
         return {**_unit_of(event), "more": more}
 
     return handle
 
 
-def make_verify_target(use: VerifyUnitDependencies, margin_seconds: int, logger: Logger) -> Handler:
+def make_verify_target(
+    use: VerifyUnitDependencies, margin_seconds: int, session_name: SessionName, logger: Logger
+) -> Handler:
     """Verify a unit and say what comes next. A unit without passes left goes no further, whatever is left of it.
     ``erasers`` of the event has the function of each level; the next one's becomes the unit's ``eraser``.
 
@@ -150,7 +155,8 @@ def make_verify_target(use: VerifyUnitDependencies, margin_seconds: int, logger:
         if not reader.QUESTIONS.isdisjoint(event):
             return reader.answer(event, use.targets, use.reader, deadline)
         job_id, unit = event["job_id"], event["unit"]
-        step = verify_unit(job_id, unit, deadline, use, event.get("level", 0))
+        with session_name.of(job_id):
+            step = verify_unit(job_id, unit, deadline, use, event.get("level", 0))
         logger.info("unit verified", job_id=job_id, unit=unit, again=step.again, wait=step.wait)
         left = event["passes_left"] - 1
         if step.again and left <= 0:
