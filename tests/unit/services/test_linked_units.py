@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.plan import FAILED, PENDING, VERIFIED, Part
-from erasure.domain.request import FINISHED, STARTED
+from erasure.domain.plan import FAILED, PENDING, TASK_PARTS, VERIFIED, Part, plan_units
+from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.domain.target_spec import S3Rule, TargetSpec
 from erasure.services.linked_targets import CHUNK, values_through
 from erasure.services.start_jobs import job_id_for
 from erasure.targets.protocol import CHILDREN_LEFT
-from tests.unit.services.linked_world import DOCS, FILES, HOMES, TREE, Killed, LinkedWorld, subject
+from tests.unit.services.linked_world import DOCS, FILES, HOMES, IMAGES, PAGES, TREE, Killed, LinkedWorld, subject
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LISTED = TargetSpec("files", "content", s3=S3Rule("files", key="{docs.file}"), for_each=DOCS)
 
 
@@ -416,4 +418,21 @@ def test_levels_come_in_turn() -> None:
         (2, "s3"),
         (3, "dynamodb"),
         (3, "dynamodb"),
+    ]
+
+
+def test_levels_have_no_gaps() -> None:
+    """A unit in which limited requests have only some of the targets counts its levels from 0 without a gap, so that
+    each has its function."""
+    files = replace(LISTED, s3=S3Rule("files", prefix="{docs.file}/{organization_id}/"))
+    requests = [
+        ErasureRequest(
+            f"er_{number:03}", subject(f"u{number}"), "digest", "native", NOW, NOW, NOW, organization_ids=organizations
+        )
+        for number, organizations in enumerate([*[()] * TASK_PARTS, ("org",)])
+    ]
+    units = plan_units("job", requests, [DOCS, PAGES, files, IMAGES])
+    assert [(unit.kinds, [task.level for task in unit.tasks]) for unit in units] == [
+        (("s3", "dynamodb", "s3", "dynamodb"), [3, 1, 2, 0]),
+        (("s3",), [0]),
     ]

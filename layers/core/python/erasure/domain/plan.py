@@ -225,11 +225,12 @@ def _linked_units(
     """For each group and each hundred of its requests a unit: one request's parts of a group are never apart."""
     units: list[Unit] = []
     for group in groups:
-        levels = _levels(group)
         requests = list(dict.fromkeys(part.request_id for spec in group for part in by_target[spec]))
         for start in range(0, len(requests), TASK_PARTS):
             name, own = f"linked-{len(units):02d}", set(requests[start : start + TASK_PARTS])
             chunks = [(spec, tuple(part for part in by_target[spec] if part.request_id in own)) for spec in group]
+            # Counted in each unit: requests that are limited to organizations may leave some targets out.
+            levels = _levels([spec for spec, parts in chunks if parts])
             tasks = [
                 Task(job_id, name, number, spec, parts, level=levels[spec])
                 for number, (spec, parts) in enumerate(chunks)
