@@ -162,9 +162,9 @@ class TestPlanHash:
 
     def test_the_same_limits(self, api: BackendApi) -> None:
         """Limited as the plan was, the erasure is accepted; the order in which limits are named is none of it."""
-        limits = {"categories": ["content", "account"], "scope": {"organization_ids": ["o1", "o2"]}}
+        limits: dict[str, Any] = {"categories": ["content", "account"], "scope": {"organization_ids": ["o1", "o2"]}}
         plan_hash = only_plan(api, subject=ANY_USER, **limits)["plan_hash"]
-        turned = {"categories": ["account", "content"], "scope": {"organization_ids": ["o2", "o1"]}}
+        turned: dict[str, Any] = {"categories": ["account", "content"], "scope": {"organization_ids": ["o2", "o1"]}}
         assert post(api, plan_hash=plan_hash, **turned)["statusCode"] == 202
 
     def test_several_subjects(self, api: BackendApi) -> None:
