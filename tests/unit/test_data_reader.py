@@ -10,6 +10,7 @@ import pytest
 from aws_lambda_powertools.logging.logger import Logger
 
 from erasure.adapters.data_reader import SUBJECTS_OF_A_CALL, LambdaDataReader
+from erasure.adapters.sessions import SessionName
 from erasure.domain.outcome import Kept
 from erasure.domain.plan import Shard
 from erasure.domain.subject import Subject
@@ -76,7 +77,7 @@ class Verifier:
             {"dynamodb": self.target, "s3": self.target},
             reader=self.tables,
         )
-        self.handler = make_verify_target(use, 15, Logger(service="data-reader"))
+        self.handler = make_verify_target(use, 15, SessionName(), Logger(service="data-reader"))
         self.functions = fake_jobs.FakeFunctions({"verify_target": self._answer})
         self.reader = LambdaDataReader(self.functions, 18.0)
 

@@ -14,6 +14,7 @@ from aws_lambda_powertools.logging.logger import Logger
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions
+from erasure.adapters.sessions import SessionName
 from erasure.domain.subject import GROUP, Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.entry.workers import Handler, make_eraser, make_verify_target
@@ -104,7 +105,7 @@ class Verifier:
         self.tasks = fake_jobs.FakeTaskStore()
         self.targets = {"dynamodb": self.target, "s3": self.target}
         use = VerifyUnitDependencies(self.requests, self.tasks, self.targets)
-        self.handler: Handler = make_verify_target(use, 15, Logger(service="direct-calls"))
+        self.handler: Handler = make_verify_target(use, 15, SessionName(), Logger(service="direct-calls"))
         self.reader = LambdaAccountReader(fake_jobs.FakeFunctions({"verify_target": self._answer}))
 
     def _answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def test_a_waiting_caller_says_how_long(
 
     monkeypatch.setattr("erasure.entry.workers.erase_unit", note)
     use = EraseUnitDependencies(verifier.requests, verifier.tasks, verifier.targets)
-    erased = make_eraser(use, 15, Logger(service="direct-calls"))({**UNIT, **given}, Context())
+    erased = make_eraser(use, 15, SessionName(), Logger(service="direct-calls"))({**UNIT, **given}, Context())
     assert erased == {**UNIT, **given, "more": False}
     (seconds,) = seen
     assert most / 2 < seconds <= most
