@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from erasure.targets.dynamodb_pacing import Pacer, write_units
+from erasure.targets.dynamodb_pacing import (
+    Pacer,
+    Pacers,
+    Share,
+    is_provisioned,
+    read_ceiling,
+    read_units,
+    write_ceiling,
+    write_units,
+)
 
 
 class Clock:
@@ -126,3 +135,94 @@ def test_refused_writes_are_not_charged() -> None:
 def test_what_counts_is_the_busiest_partition(response: dict[str, Any], units: float) -> None:
     """A table's local indexes share its partition, each global one has its own; an engine may not tell at all."""
     assert write_units(response, 25) == units
+
+
+def table(read: int = 0, write: int = 0, **indexes: int) -> dict[str, Any]:
+    """A description; no units: paid by request. ``indexes``: their write units."""
+    return {
+        "TableName": "app_data",
+        "BillingModeSummary": {"BillingMode": "PROVISIONED" if write else "PAY_PER_REQUEST"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": read, "WriteCapacityUnits": write},
+        "GlobalSecondaryIndexes": [
+            {"IndexName": name, "ProvisionedThroughput": {"WriteCapacityUnits": units}}
+            for name, units in indexes.items()
+        ],
+    }
+
+
+def test_a_provisioned_table_keeps_the_applications_share() -> None:
+    """Of 80 write units and 600 read units, half is taken, or as much as is said; a shard takes its part of that."""
+    assert write_ceiling(table(600, 80), Share(), 4)[0] == 40
+    assert read_ceiling(table(600, 80), Share()) == 300
+    assert write_ceiling(table(600, 80), Share(0.25), 4)[0] == 20
+    assert read_ceiling(table(600, 80), Share(0.25, of_table=0.5)) == 75
+
+
+def test_a_partition_allows_no_more_however_much_is_paid_for() -> None:
+    """A thousand write units for each partition, three thousand read units for a task."""
+    assert write_ceiling(table(100_000, 100_000), Share(), 1)[0] == 1000
+    assert write_ceiling(table(100_000, 100_000), Share(), 4)[0] == 4000
+    assert read_ceiling(table(100_000, 100_000), Share()) == 3000
+
+
+def test_what_is_paid_by_request_is_limited_by_partitions_and_quota() -> None:
+    """An on-demand table has no sum to share, but sixteen shards together leave half of an account's quota."""
+    assert write_ceiling(table(), Share(0.1), 1)[0] == 1000
+    assert read_ceiling(table(), Share()) == 3000
+    assert 16 * read_ceiling(table(), Share(of_table=1 / 16)) == pytest.approx(20_000)
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.1])
+def test_share_is_a_share(share: float) -> None:
+    """Nothing at all would never end, more than everything would leave nothing."""
+    with pytest.raises(ValueError, match="share"):
+        Share(share)
+
+
+def test_an_index_with_little_capacity_slows_only_what_touches_it() -> None:
+    """A write that an index of 10 units is charged for counts as 20 of the table's 200; others count as they are."""
+    ceiling, weights = write_ceiling(table(200, 200, small=10, large=400), Share(), 1)
+    assert (ceiling, weights) == (100, {"small": 20, "large": 0.5})
+    touched = {"Table": {"CapacityUnits": 1.0}, "GlobalSecondaryIndexes": {"small": {"CapacityUnits": 1.0}}}
+    untouched = {"Table": {"CapacityUnits": 1.0}}
+    assert write_units({"ConsumedCapacity": touched}, 1, weights) == 20
+    assert write_units({"ConsumedCapacity": untouched}, 1, weights) == 1
+
+
+def test_indexes_of_on_demand_tables_weigh_as_much_as_the_table() -> None:
+    """Partitions of tables and of indexes allow the same."""
+    assert write_ceiling(table(0, 0, small=0), Share(), 2)[1] == {"small": 1}
+
+
+def test_a_table_is_provisioned_if_it_says_so_or_says_nothing_else() -> None:
+    """Tables that were never switched have no summary; some engines leave units on tables paid by request."""
+    assert is_provisioned(table(5, 5))
+    assert is_provisioned({"ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}})
+    assert not is_provisioned({"ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}})
+    assert not is_provisioned(table(5, 5) | {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}})
+
+
+def test_tasks_on_one_provisioned_table_share_its_pace() -> None:
+    """Two at the same time take together what one may; tasks on tables paid by request have a pace each."""
+    pacers = Pacers(Clock())
+    first, second = (pacers.for_writes(table(20, 20), Share(), 1) for _ in range(2))
+    assert first.reserve(9) == second.reserve(0) == 0
+    assert second.reserve(5) == pytest.approx(0.5)
+    assert pacers.for_writes(table(), Share(), 1) is not pacers.for_writes(table(), Share(), 1)
+    assert pacers.for_writes(table(20, 20), Share(of_table=0.5), 1) is not first
+
+
+def test_pace_of_a_tiny_table_gives_way_below_its_share() -> None:
+    """Half a unit a second is not brought up to one by a refusal."""
+    clock = Clock()
+    pacer = Pacer(clock, 0.5)
+    for _ in range(20):
+        pacer.throttled()
+        clock.now += 0.3
+        assert pacer.rate <= 0.5
+
+
+def test_what_reading_was_charged() -> None:
+    """As told, or what was expected."""
+    assert read_units({"ConsumedCapacity": {"CapacityUnits": 128.5}}, 3) == 128.5
+    assert read_units({}, 3) == 3
