@@ -144,7 +144,7 @@ def test_erasers_reach_exactly_the_lists() -> None:
     assert table_arns == other_tables == tables
     names = ("app-documents", "app-avatars")
     assert bucket_arns == {f"arn:*:s3:::{name}{tail}" for name in names for tail in ("", "/*")}
-    assert listed_buckets == {f"arn:*:s3:::{name}" for name in names}
+    assert listed_buckets == {f"arn:*:s3:::{name}{tail}" for name in names for tail in ("", "/*")}
 
 
 @pytest.mark.parametrize("name", [*ERASERS, "VerifyTargetRole"])
@@ -228,7 +228,8 @@ def test_an_eraser_has_one_kind() -> None:
     where an item of a table leads to objects of a bucket."""
     listing = actions(["ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"], "s3")
     assert allowed("EraseDynamodbRole", TARGETS[2]) == listing
-    assert allowed("EraseDynamodbRole", TARGETS[3]) == set()
+    locks = actions(["GetObjectRetention", "GetObjectLegalHold"], "s3")
+    assert allowed("EraseDynamodbRole", TARGETS[3]) == locks
     reading = actions(["DescribeTable", "Query", "GetItem", "BatchGetItem"], "dynamodb")
     assert allowed("EraseS3Role", TARGETS[0]) == reading
     assert allowed("EraseS3Role", TARGETS[1]) == {"dynamodb:Query"}

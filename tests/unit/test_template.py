@@ -83,6 +83,7 @@ BACKEND_ROUTES = {
     "/v1/erasure-requests/{request_id}/cancel": "POST",
     "/v1/erasure-requests/{request_id}/retry": "POST",
     "/v1/erasure-requests/{request_id}/audit": "GET",
+    "/v1/erasure-plans": "POST",
     "/v1/suppressions": "GET",
     "/v1/suppressions/{subject_id}": "GET DELETE",
     "/v1/data-map": "GET PUT",
@@ -100,6 +101,7 @@ def test_routes_are_the_documented_ones() -> None:
         ("DELETE", "/users/current"),
         ("POST", "/users/current/confirm-delete"),
         ("GET", "/users/current/erasure-requests/{request_id}"),
+        ("GET", "/users/current/deletion-preview"),
     }
     expected = {*own, *((method, f"/api/v1{path}") for method, path in own), ("GET", "/rpc/meta"), ("GET", "/health")}
     expected |= {(method, path) for path, methods in BACKEND_ROUTES.items() for method in methods.split()}
