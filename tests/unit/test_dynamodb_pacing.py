@@ -222,6 +222,19 @@ def test_pace_of_a_tiny_table_gives_way_below_its_share() -> None:
         assert pacer.rate <= 0.5
 
 
+def test_long_storm_is_not_held_against_the_table_for_long() -> None:
+    """From a hundredth of its rate, the pace is back within half a minute of quiet."""
+    clock = Clock()
+    pacer = Pacer(clock)
+    while pacer.rate > 10:
+        pacer.throttled()
+        clock.now += 0.2
+    for _ in range(300):
+        clock.now += 0.1
+        pacer.reserve(0)
+    assert pacer.rate == 1000
+
+
 def test_what_reading_was_charged() -> None:
     """As told, or what was expected."""
     assert read_units({"ConsumedCapacity": {"CapacityUnits": 128.5}}, 3) == 128.5

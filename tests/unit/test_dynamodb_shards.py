@@ -37,8 +37,8 @@ def table(size: int, units: int = 0, items: int = 0) -> dict[str, Any]:
     ],
 )
 def test_pieces_grow_with_the_table(size: int, shards: int, total: int) -> None:
-    """Segments of a quarter of a gigabyte, or a little less where many share a pace; up to 25 GB are one shard; never more
-    than an engine or a job takes."""
+    """Segments of a quarter of a gigabyte, or a little less where many share a pace; up to 25 GB are one shard; never
+    more than an engine or a job takes."""
     pieces = shards_of(table(size))
     assert (len(pieces), pieces[0].total) == (shards, total)
 

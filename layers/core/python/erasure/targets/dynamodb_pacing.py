@@ -36,6 +36,10 @@ _DECREASE = 0.3
 _INCREASE_PER_SECOND = 0.2
 """Of the rate that was too much, so that small and large tables recover equally fast."""
 
+_QUIET_SECONDS = 5.0
+"""After so long without a refusal, the increase is of the present rate: a pace that a long storm has brought down to
+next to nothing doubles every few seconds."""
+
 _SETTLE_SECONDS = 0.2
 """Batches in flight are throttled together; they count as one event."""
 
@@ -100,6 +104,8 @@ class Pacer:
         now = self._clock()
         elapsed = max(0.0, now - self._refilled_at)
         self._refilled_at = now
+        if now - self._throttled_at >= _QUIET_SECONDS:
+            self._step = max(self._step, self._rate * _INCREASE_PER_SECOND)
         self._rate = min(self.ceiling, self._rate + elapsed * self._step)
         self._tokens = min(self._rate * _BURST_SECONDS, self._tokens + elapsed * self._rate)
 
