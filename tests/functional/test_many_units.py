@@ -106,3 +106,22 @@ def test_a_linked_unit_says_who_works_on_each_level(stack: JobStack) -> None:
     assert unit["unit"] == "linked-00"
     assert (unit["level"], unit["eraser"]) == (0, ERASERS["s3"])
     assert unit["erasers"] == [ERASERS["s3"], ERASERS["dynamodb"]]
+
+
+def test_children_and_parents_are_erased_level_by_level(stack: JobStack) -> None:
+    """A note's attachment goes with it, somebody else's stays; the second level is another pass of the same unit."""
+    stack.maps.put(parse_data_map(LINKED_MAP), datetime.now(UTC))
+    for user in ("ann", "bob"):
+        note = {"pk": f"acme#{user}", "sk": "1", "attachment": f"attachments/of-{user}"}
+        stack.dynamodb.put_item(TableName="app-notes", Item={name: {"S": value} for name, value in note.items()})
+        stack.s3.put_object(Bucket="app-files", Key=f"attachments/of-{user}", Body=b"x")
+    request_id = stack.confirm(ANN)
+    (closed,) = stack.work()
+    assert closed["finished"] == 1
+    assert {target: found.count for target, found in stack.outcomes(request_id).items()} == {
+        "notes": 1,
+        "attachments": 1,
+    }
+    assert len(stack.data()) == 2
+    assert all("bob" in thing for thing in stack.data())
+    assert stack.entered.count("EraseAgain") == 1

@@ -313,6 +313,7 @@ def test_slices_repeat_until_nothing_is_left(run: Runner) -> None:
     assert job.functions.count("erase-s3") == 3
     assert job.functions.count("erase-dynamodb") == 1
     assert job.functions.count("verify-target") == 4
+    assert job.transitions == 8 + 8 + 3, "a second slice of one of two units takes eight more, each further one three"
     assert job.entered["Pause"] == 0
     assert job.functions.count("close-job") == 1
 

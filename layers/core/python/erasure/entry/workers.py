@@ -95,11 +95,8 @@ def make_plan_job(
 def _event_of(job_id: str, unit: Unit, erasers: Mapping[str, str], passes: int) -> dict[str, Any]:
     """What its first eraser is called with. A unit that is worked on level by level also has the eraser of each."""
     event = {"job_id": job_id, "unit": unit.name, "eraser": erasers[unit.kind], "passes_left": passes}
-    kinds = {task.level: task.spec.kind for task in unit.tasks}
-    if max(kinds) > 0:
-        # Not every level needs to have tasks: what leads to a target may be covered where the target is not.
-        by_level = [erasers[kinds.get(level, unit.kind)] for level in range(max(kinds) + 1)]
-        event |= {"level": min(kinds), "erasers": by_level}
+    if len(unit.kinds) > 1:
+        event |= {"level": 0, "erasers": [erasers[kind] for kind in unit.kinds]}
     return event
 
 
