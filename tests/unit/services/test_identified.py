@@ -13,6 +13,7 @@ from erasure.domain.target_spec import DynamoDBRule, IdentifierRule, KeyRule, Ta
 from erasure.errors import UnavailableError
 from erasure.ports import PinnedMap
 from erasure.services.start_jobs import job_id_for
+from erasure.targets.protocol import SliceResult
 from tests.unit.services.world import MAP, World
 
 MAILS = TargetSpec("mails", "content", DynamoDBRule("app-mails", KeyRule("address", "{email}"), index="by-address"))
@@ -99,6 +100,50 @@ def test_another_request_s_ids_are_not_used(world: World) -> None:
     world.reader.identifiers["ann"] = {"email": ("ann@example.com",)}
     assert run(world, first).state == FINISHED
     del world.reader.identifiers["ann"]
+    assert outcome(run(world, second)) == (OUTCOME_FAILED, 0, "missing_value")
+
+
+def absent_map(*targets: TargetSpec) -> PinnedMap:
+    return PinnedMap(1, "digest", targets, identifiers=(replace(EMAIL, optional=True),))
+
+
+def test_what_another_request_knows_is_not_absent(world: World) -> None:
+    """The map says that without an address there are no mails. But another request had read one and could not erase
+    them: nobody may say so, and nothing is erased by that address either."""
+    world.maps.maps = [absent_map(*MAP.targets, MAILS)]
+    first, second = world.requests_of("ann")[0], world.a_request()
+    world.reader.identifiers["ann"] = {"email": ("ann@example.com",)}
+    world.target.always["mails"] = SliceResult(0, done=False, problem="access_denied", permanent=True)
+    assert run(world, first).attention
+    del world.target.always["mails"]
+    world.reader.identifiers["ann"] = {"email": ()}
+    record = run(world, second)
+    assert (record.attention, outcome(record)) == (True, (OUTCOME_FAILED, 0, "missing_value"))
+    assert world.target.things["mails\x00ann@example.com"] == 2
+
+
+def test_what_another_request_has_erased_is_absent(world: World) -> None:
+    """An address that another request knew, and all of whose mails it has erased, casts no doubt."""
+    world.maps.maps = [absent_map(*MAP.targets, MAILS)]
+    first, second = world.requests_of("ann")[0], world.a_request()
+    world.reader.identifiers["ann"] = {"email": ("ann@example.com",)}
+    assert run(world, first).state == FINISHED
+    world.reader.identifiers["ann"] = {"email": ()}
+    record = run(world, second)
+    assert (record.state, outcome(record)) == (FINISHED, (ALREADY_ABSENT, 0, None))
+
+
+def test_request_that_erases_the_source_knows_what_stood_in_it(world: World) -> None:
+    """A request limited to other categories erases the item with the address: it has to remember it, or a later request
+    would take the mails for absent."""
+    world.maps.maps = [absent_map(*MAP.targets, replace(MAILS, category="preference"))]
+    first, second = world.requests_of("ann")[0], world.a_request()
+    limited = replace(first, categories=("content",))
+    world.requests.records[first.request_id] = limited
+    world.reader.identifiers["ann"] = {"email": ("ann@example.com",)}
+    record = run(world, limited)
+    assert (record.state, record.identifiers) == (FINISHED, {"email": ("ann@example.com",)})
+    world.reader.identifiers["ann"] = {"email": ()}
     assert outcome(run(world, second)) == (OUTCOME_FAILED, 0, "missing_value")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,11 +18,10 @@ from erasure.domain.plan import (
     targets_for,
 )
 from erasure.domain.request import ErasureRequest
-from erasure.domain.scope import needs
 from erasure.errors import NotFoundError
 from erasure.ports import AuditLog, Clock, DataMapStore, DataReader, PinnedJob, PinnedMap, RequestStore, TaskStore
 from erasure.services.earlier_jobs import PLANNED, going_on_from, take_over
-from erasure.services.identify import rules_for
+from erasure.services.noted_identifiers import note_identifiers
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
 
@@ -60,7 +59,7 @@ def plan_job(
     if pinned is None:
         # What claiming leaves has the identifiers and the scans that it will be planned with.
         claimed = _claim(job_id, _load(request_ids, use.requests), attempt, data_map, use)
-        claimed = _identified(job_id, claimed, data_map, use)
+        claimed = note_identifiers(job_id, claimed, data_map, use.requests, use.reader)
         scanning = _scan_now(job_id, claimed, data_map, use) if categories is None else []
         scans = _shards(scanning, data_map, use.reader)
         pinned = PinnedJob(data_map.version, _ids(claimed), scans, _ids(scanning))
@@ -97,46 +96,6 @@ def _claim(
         PARALLEL_REQUESTS,
     )
     return [request for request, is_ours in zip(requests, own, strict=True) if is_ours]
-
-
-def _identified(
-    job_id: str, requests: list[ErasureRequest], data_map: PinnedMap, use: PlanJobDependencies
-) -> list[ErasureRequest]:
-    """The requests with all that is known of their subjects' further ids. Those that another job has taken meanwhile
-    are left out.
-
-    What an earlier job of the request has read stays known: the items that it was read from may be gone. What another
-    request has read is never used: what was this subject's address then may be somebody else's now.
-    """
-    wanted: dict[str, frozenset[str]] = {}
-    for request in requests:
-        targets = targets_for(request, data_map.targets, data_map.families)
-        wanted[request.request_id] = frozenset(name for spec in targets for name in needs(spec)[1])
-    names = frozenset[str]().union(*wanted.values())
-    rules = rules_for(data_map, names)
-    if not rules:
-        return requests
-    asking = [request for request in requests if wanted[request.request_id]]
-    found = use.reader.identify([request.subject for request in asking], rules)
-    known = {
-        request.request_id: merged_identifiers(request.identifiers, read)
-        for request, read in zip(asking, found, strict=True)
-    }
-
-    def noted(request: ErasureRequest) -> ErasureRequest | None:
-        identifiers = known.get(request.request_id, request.identifiers)
-        if identifiers == request.identifiers or use.requests.note_identifiers(request, job_id, identifiers):
-            return replace(request, identifiers=identifiers)
-        return None
-
-    return [request for request in side_by_side(noted, requests, PARALLEL_REQUESTS) if request is not None]
-
-
-def merged_identifiers(
-    first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]
-) -> dict[str, tuple[str, ...]]:
-    """All values of both, by name, each once."""
-    return {name: tuple(dict.fromkeys([*first.get(name, ()), *second.get(name, ())])) for name in {**first, **second}}
 
 
 def _scan_now(
