@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from erasure.domain.plan import FAILED, PENDING, UNIT_SIZE, plan_units, targets_for
+from erasure.domain.plan import FAILED, PENDING, UNIT_SIZE, VERIFIED, plan_units, targets_for
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
@@ -80,3 +81,31 @@ def test_unknown_families_are_not_planned() -> None:
     """A family without a rule is an error, not "everything" and not "nothing"."""
     with pytest.raises(KeyError):
         plan_units("job-1", [a_request(family="unheard-of")], [in_table("t")])
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "status", "reason"), [({"email": ()}, VERIFIED, None), ({}, FAILED, "missing_value")]
+)
+def test_what_nobody_could_read_is_not_absent(
+    identifiers: dict[str, tuple[str, ...]], status: str, reason: str | None
+) -> None:
+    """Who was seen to have no value has nothing there; of whom nobody could tell, the target fails."""
+    request = replace(a_request(), identifiers=identifiers)
+    ((task,),) = (
+        unit.tasks for unit in plan_units("j", [request], [in_table("mails", template="{email}")], optional=["email"])
+    )
+    (part,) = task.parts
+    assert (part.status, part.reason) == (status, reason)
+
+
+def test_what_leads_to_others_things_leads_to_nothing() -> None:
+    """Items that would also be somebody else's are not followed: all that they lead to fails with them."""
+    documents, archive = in_table("documents"), in_table("archive", template="{tenant_id}#archive#{user_id}")
+    photos = replace(in_bucket("photos"), s3=S3Rule("b", prefix="{tenant_id}/{documents.id}/"), for_each=documents)
+    request = a_request(user_id="archive#bob")
+    parts = {
+        task.spec.name: task.parts[0].reason
+        for unit in plan_units("j", [request], [documents, photos, archive])
+        for task in unit.tasks
+    }
+    assert parts["documents"] == parts["photos"] == "ambiguous_identifier"
