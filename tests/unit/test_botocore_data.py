@@ -21,6 +21,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HAS_CRT
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpchecksum import AwsChunkedWrapper
 from botocore.loaders import Loader
 from botocore.response import StreamingBody
 from botocore.session import Session
@@ -192,7 +193,9 @@ def send(
         # Names features in the order of a set.
         headers["User-Agent"] = "".join(sorted(headers["User-Agent"]))
         headers.pop("amz-sdk-invocation-id", None)
-        content = request.body if isinstance(request.body, bytes) else (request.body or "").encode()
+        # What is put into a bucket is sent in chunks, with its checksum behind them.
+        sending = request.body.read() if isinstance(request.body, AwsChunkedWrapper) else request.body or b""
+        content = sending if isinstance(sending, bytes) else sending.encode()
         sent.append((request.method, request.url, headers, content))
         return AWSResponse(request.url, status, {"x-amzn-RequestId": "r"}, Raw(body))
 
