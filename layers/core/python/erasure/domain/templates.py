@@ -57,7 +57,7 @@ class Template:
             value = values.get(parts[position])
             if not value:
                 raise TargetError("missing_value", permanent=True, detail=f"no value for {{{parts[position]}}}")
-            # Ids have no control characters, but what stands in items may hold anything, and this one ends a key's text.
+            # Ids have no control characters. What stands in items may hold anything, and this one ends a key's text.
             if "\x00" in value:
                 raise TargetError("ambiguous_identifier", permanent=True, detail="a value holds a control character")
             separator = parts[position + 1]
