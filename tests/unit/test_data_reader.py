@@ -133,12 +133,17 @@ def test_shards_of_tables(verifier: Verifier) -> None:
     assert verifier.reader.shards([EVENTS]) == {"events": (Shard(8, 0, 4), Shard(8, 4, 8))}
 
 
-@pytest.mark.parametrize("permanent", [True, False])
-def test_an_unknown_size_is_no_answer(verifier: Verifier, permanent: bool) -> None:
-    """A table that cannot be described has no shards that anybody could scan."""
-    verifier.tables.problem = TargetError("access_denied", permanent=permanent)
+def test_an_unknown_size_is_no_answer(verifier: Verifier) -> None:
+    """A table whose size may become known has no shards until then."""
+    verifier.tables.problem = TargetError("throttled", permanent=False)
     with pytest.raises(UnavailableError):
         verifier.reader.shards([EVENTS])
+
+
+def test_a_table_that_is_gone_keeps_nobody_from_being_planned(verifier: Verifier) -> None:
+    """It counts as one shard: who scans it tells what is wrong with it, and all other targets go on."""
+    verifier.tables.problem = TargetError("target_missing", permanent=True)
+    assert verifier.reader.shards([EVENTS]) == {"events": (Shard(1, 0, 1),)}
 
 
 def test_a_waiting_caller_says_how_long(verifier: Verifier) -> None:

@@ -2,7 +2,7 @@
 
 ``{"identify": {"subjects", "rules"}}``    ``{"identified": [{name: [value, …]}, …]}``, one for each subject
 ``{"preview": {"subject", "organization_ids", "targets", "rules"}}``    ``{"previews": […]}``, one for each target
-``{"shards": {"specs"}}``    ``{"shards": {name: [[total, first, end], …]}}``
+``{"shards": {"specs"}}``    ``{"shards": {name: [[total, first, end], …]}}``, one for a table that nobody can read
 
 Subjects are in what comes in, and their ids in what goes out: nothing of either is logged. Raises ``UnavailableError``
 where there is no answer.
@@ -74,11 +74,12 @@ def _shards(asked: Mapping[str, Any], sharder: object, deadline: Deadline) -> di
     for spec in map(TargetSpec.from_dict, asked["specs"]):
         try:
             shards[spec.name] = [[shard.total, shard.first, shard.end] for shard in sharder.shards(spec, deadline)]
-        except TargetError:
-            failed = True
-        else:
-            failed = False
-        if failed:
+            may_pass = False
+        except TargetError as error:
+            # A table that is gone must not keep everybody else's job from being planned: who scans it says what is
+            # wrong with it.
+            shards[spec.name], may_pass = [[1, 0, 1]], not error.permanent
+        if may_pass:
             raise UnavailableError("a table's size could not be read")
     return {"shards": shards}
 
