@@ -137,6 +137,15 @@ def test_number_that_may_be_the_person_is_told(dynamodb: Engine) -> None:
     assert [item["pk"]["S"] for item in dynamodb.everything(table)] == ["odd"]
 
 
+def test_number_that_no_table_holds_is_in_nobodys_way(dynamodb: Engine) -> None:
+    """An id of more digits than a number may have is looked for as a text only: everybody's items go."""
+    long_id = f"{'1' * 38}.1"
+    table = table_of(dynamodb, *events(long_id, 2), *events("ann", 3))
+    results = dynamodb.target().erase(scanned(table), [user(long_id), user("ann")], Deadline(60), scan=whole())
+    assert results == [gone(2), gone(3)]
+    assert dynamodb.everything(table) == []
+
+
 def test_key_of_another_type_is_a_mistake_of_the_map(dynamodb: Engine) -> None:
     """A table whose key is a number cannot be matched by a text."""
     table = dynamodb.create_table(["pk", "user_id"], types={"user_id": "N"})

@@ -53,6 +53,8 @@ _UNIT_BYTES = {True: 4096, False: 8192}
 _UNKNOWN_ITEM_BYTES = 1024
 
 _NUMBER = re.compile(r"-?[0-9]{1,38}(\.[0-9]{1,38})?")
+_MOST_DIGITS = 38
+"""Of a number, zeros at either end not counted. More are refused in whatever holds them, a whole scan for instance."""
 
 
 def shards_of(description: Mapping[str, Any], capacity_share: float = DEFAULT_CAPACITY_SHARE) -> tuple[Shard, ...]:
@@ -252,7 +254,7 @@ def _arguments(subjects: Sequence[Progress], reading: Reading, total: int) -> di
     values: dict[str, Any] = {}
     for number, match in enumerate(plan.matches):
         texts = dict.fromkeys(subject.plan.matches[number].text for subject in subjects)
-        wanted = [{"S": text} for text in texts] + [{"N": text} for text in texts if _NUMBER.fullmatch(text)]
+        wanted = [{"S": text} for text in texts] + [{"N": text} for text in texts if _may_be_number(text)]
         if len(wanted) <= FILTER_VALUES:
             own = {f":f{number}_{position}": value for position, value in enumerate(wanted)}
             clauses.append(f"#f{number} IN ({', '.join(own)})")
@@ -273,7 +275,7 @@ class _Owners:
         for subject in subjects:
             texts = tuple(match.text for match in subject.plan.matches)
             self._by_texts[texts] = subject
-            forms = [(text, Decimal(text)) if _NUMBER.fullmatch(text) else (text,) for text in texts]
+            forms = [(text, Decimal(text)) if _may_be_number(text) else (text,) for text in texts]
             for form in product(*forms):
                 if form != texts:
                     self._by_numbers.setdefault(form, []).append(subject)
@@ -287,6 +289,11 @@ class _Owners:
         if not self._by_numbers:
             return ()
         return self._by_numbers.get(tuple(_form(item.get(name, {})) for name in self._attributes), ())
+
+
+def _may_be_number(text: str) -> bool:
+    """Whether a table can hold the text as a number."""
+    return _NUMBER.fullmatch(text) is not None and len(text.lstrip("-").replace(".", "").strip("0")) <= _MOST_DIGITS
 
 
 def _form(value: Mapping[str, Any]) -> object:
