@@ -130,3 +130,24 @@ def test_what_a_request_keeps_is_in_no_target_that_it_erases(wide: dict[str, Any
         _map(narrow, wide)
     assert [path for path, _ in caught.value.problems] == ["targets[1]"]
     _map({**narrow, "category": "content"}, wide)
+
+
+ALBUMS: dict[str, Any] = {"name": "albums", "dynamodb": {"table": "albums", "key": {"pk": "{tenant_id}#{user_id}"}}}
+
+
+@pytest.mark.parametrize(
+    ("found_by_items", "named"),
+    [
+        ("{albums.a}/{albums.b}/{albums.c}/", "{user_id}/{albums.id}/"),
+        ("{albums.b}/trash/2026/", "{tenant_id}/{user_id}/{albums.id}/"),
+    ],
+)
+def test_items_do_not_lead_among_what_names_somebody_else(found_by_items: str, named: str) -> None:
+    """Values without a single slash, put together by a rule, may spell the folder of somebody else: refused, whether by
+    the map or by what it is held against when it runs."""
+    children = [
+        {"name": "led", "for_each": "albums", "s3": {"bucket": "files", "prefix": found_by_items}},
+        {"name": "named", "for_each": "albums", "s3": {"bucket": "files", "prefix": named}},
+    ]
+    with pytest.raises(DataMapError, match="may match data of others"):
+        _map(ALBUMS, *children)

@@ -267,16 +267,22 @@ def _covers_others(scope: Scope, text: str, values: Mapping[str, str], other: Sc
 
 
 def _lies_with_others(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
-    """Whether the ``text`` of an id that looks like a path is in what the prefix ``other`` has for somebody else.
+    """Whether ``text`` is in what the prefix ``other`` has for somebody else, although no id in it says so: that of an
+    id that looks like a path, or one that items led to.
 
-    Only ids with separators are looked at: what the others render to is itself refused where it covers anybody else's.
+    Of all others nothing need be looked at: what ``other`` renders to is itself refused where it covers anybody else's.
     """
-    if other.exact or all(_SEPARATORS.isdisjoint(values[name]) for name in scope.template.names):
+    looks_like_a_path = any(not _SEPARATORS.isdisjoint(values[name]) for name in scope.template.names)
+    if other.exact or not (looks_like_a_path or _led_by_items(values)):
         return False
     bound = _bind(text, True, other.template, may_go_on=True)
     if bound is None:
         return False
-    return _is_of_others(bound, _bound_names(bound, scope), values)
+    names = _bound_names(bound, scope)
+    if not looks_like_a_path:
+        # Both may be led to the same thing; but not to what names somebody else.
+        names = {name for name in names if name in values or not _is_attribute(name)}
+    return _is_of_others(bound, names, values)
 
 
 def _meets(scope: Scope, text: str, values: Mapping[str, str], other: Scope) -> bool:
