@@ -19,7 +19,7 @@ export SUBJECT TENANT SCOPES PORT
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset token key seed demo test bench lint data-map
+.PHONY: help setup up down reset token key seed seed-full demo test bench lint data-map
 
 # `sam build` calls the build-* targets from a scratch folder, in its containers too: the place of this file is what
 # tells where the project is. The rest is about a path with spaces or apostrophes in it.
@@ -35,6 +35,7 @@ help:
 	@echo "make token SUBJECT=… TENANT=…    a token of that person"
 	@echo "make key TENANT=…                an API key of that tenant's backend; SCOPES=… for what it may do"
 	@echo "make seed                        fill the sample application (idempotent)"
+	@echo "make seed-full                   fill the sample of local/data-map-full.yaml"
 	@echo "make demo                        watch a person being erased"
 	@echo "make data-map FILE=…             put a data map into the registry"
 	@echo "make test                        all tests, on a stack of their own; ARGS=… for pytest"
@@ -93,6 +94,9 @@ key: setup
 
 seed: setup
 	@$(VENV)/python -m local seed
+
+seed-full: setup
+	@$(VENV)/python -m local seed-full
 
 demo: setup
 	@$(VENV)/python -m local demo

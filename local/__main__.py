@@ -17,7 +17,9 @@ from local.stack import DEFAULT_PORT, LocalError, Place
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=["up", "down", "reset", "token", "key", "seed", "demo", "data-map"])
+    parser.add_argument(
+        "command", choices=["up", "down", "reset", "token", "key", "seed", "seed-full", "demo", "data-map"]
+    )
     parser.add_argument("file", nargs="?", default="", help="the data map, for data-map")
     options = parser.parse_args(arguments)
     try:
@@ -45,7 +47,7 @@ def _port(text: str) -> int:
 
 def _run(command: str, place: Place, file: str) -> object:
     """Run one command and return what it prints."""
-    from local import deployment, seeding, tokens
+    from local import deployment, full_seeding, seeding, tokens
     from local.stack import load_stack
 
     match command:
@@ -64,6 +66,8 @@ def _run(command: str, place: Place, file: str) -> object:
             return deployment.make_key(load_stack(place.port), tenant, os.environ.get("SCOPES", ""))
         case "seed":
             return seeding.seed(deployment.up(place, _say))
+        case "seed-full":
+            return full_seeding.seed(deployment.up(place, _say))
         case _:
             if not file:
                 raise LocalError("say which data map: make data-map FILE=…")

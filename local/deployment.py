@@ -23,6 +23,10 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from local.emulator import EMULATOR_PYTHON, emulator
+from local.full_sample import BUCKETS as FULL_BUCKETS
+from local.full_sample import PARTNER, PARTNER_ROLE
+from local.full_sample import TABLES as FULL_TABLES
+from local.full_seeding import create_places
 from local.issuer import issuer
 from local.sample import BUCKETS, TABLES
 from local.stack import (
@@ -127,6 +131,7 @@ def deploy(place: Place, built: str, say: Say) -> Stack:
     )
     stack = _deployed_stack(place)
     _set_time_to_live(stack.client("dynamodb"), [stack[name] for name in _TTL_TABLES])
+    create_places(stack)
     put_data_map(stack, SAMPLE_DATA_MAP)
     stamp.write_text(digest)
     return stack
@@ -173,8 +178,9 @@ def _parameters(place: Place) -> list[str]:
         "IsLocal=true",
         f"OidcIssuer={place.issuer}",
         f"OidcAudience={AUDIENCE}",
-        f"TargetTables={','.join(TABLES)}",
-        f"TargetBuckets={','.join(BUCKETS)}",
+        f"TargetTables={','.join([*TABLES, *FULL_TABLES])}",
+        f"TargetBuckets={','.join([*BUCKETS, *FULL_BUCKETS])}",
+        f"TargetRoles=arn:aws:iam::{PARTNER}:role/{PARTNER_ROLE}",
         # Nobody at a desk waits a minute for a batch to fill, or five for a sweep. Its keys are for trying things out.
         "KeyMode=test",
         "BatchWindowSeconds=1",

@@ -178,8 +178,8 @@ def _table(dynamodb: DynamoDBClient, table: str) -> Iterator[Thing]:
             yield Thing(
                 "item",
                 table,
-                _canonical({key: item[key] for key in keys}),
-                _digest(_canonical(item).encode()),
+                canonical({key: item[key] for key in keys}),
+                digest_of(canonical(item).encode()),
                 _owner(noted),
                 noted.get("category", ""),
                 noted.get("organization", ""),
@@ -206,7 +206,7 @@ def _mentions(item: Mapping[str, Any], tenant: str) -> dict[Person, str]:
             del rest["mention"]
         if others := [other for other in listed if other != user]:
             rest["mentioned_user_ids"] = {"SS": others}
-        found[Person(tenant, user)] = _digest(_canonical(rest).encode())
+        found[Person(tenant, user)] = digest_of(canonical(rest).encode())
     return found
 
 
@@ -226,7 +226,7 @@ def _bucket(s3: S3Client, bucket: str, planned: _Planned, trust_etags_of: Owner 
         stored = planned.get((bucket, key))
         content = entry["ETag"]
         if stored is None or stored.owner != trust_etags_of:
-            content = _digest(s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)["Body"].read())
+            content = digest_of(s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)["Body"].read())
         return thing("version", key, version_id, f"{content} {entry['Size']} {entry['IsLatest']}")
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -238,10 +238,10 @@ def _bucket(s3: S3Client, bucket: str, planned: _Planned, trust_etags_of: Owner 
         for upload in uploads.get("Uploads", []):
             key, upload_id = upload["Key"], upload["UploadId"]
             parts = s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id).get("Parts", [])
-            yield thing("upload", key, upload_id, _canonical([[part["PartNumber"], part["ETag"]] for part in parts]))
+            yield thing("upload", key, upload_id, canonical([[part["PartNumber"], part["ETag"]] for part in parts]))
 
 
-def _canonical(value: object) -> str:
+def canonical(value: object) -> str:
     """One text for one value: sets have no order, binary has no JSON."""
 
     def plain(part: object) -> object:
@@ -258,5 +258,5 @@ def _canonical(value: object) -> str:
     return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from local.sample import BUCKETS, INDEXES, TABLES, Item, Owner, StoredObject, groups, items, objects, people
+from local.sample import BUCKETS, INDEXES, TABLES, Owner, StoredObject, groups, items, objects, people
 from local.stack import LocalError, Stack
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _Work = TypeVar("_Work")
 _THREADS = 8
 _BATCH = 25
+Keys = tuple[str, str | None]
+"""Partition key and sort key of a table."""
+Indexes = Mapping[str, Sequence[tuple[str, str, str | None]]]
+"""By table: name, partition key and sort key of each of its indexes."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being written (``items`` or ``objects``), how many are done, and how many there are."""
 
@@ -50,12 +54,17 @@ class Seeded:
 
 
 @dataclass(slots=True)
-class _KeyState:
+class KeyState:
     """What a bucket holds under one key, oldest first: ETags of versions, ``None`` for a delete marker."""
 
     history: list[str | None] = field(default_factory=list)
     version_ids: list[str] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
+
+    def holds(self, versions: Sequence[bytes], *, deleted: bool, uploads: int) -> bool:
+        """Whether these are all versions, a delete marker follows or not, and there are so many uploads."""
+        history: list[str | None] = [f'"{_md5(content)}"' for content in versions]
+        return self.history == history + [None] * deleted and len(self.uploads) == uploads
 
 
 def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Owner] | None = None) -> Seeded:
@@ -69,9 +78,10 @@ def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Owner
     who: frozenset[Owner] = frozenset((*people(), *groups()) if of is None else of)
     planned_items = [item for item in items() if item.owner in who]
     planned_objects = [stored for stored in objects() if stored.owner in who]
-    _create_tables(dynamodb)
+    create_tables(dynamodb, TABLES, INDEXES)
     _create_buckets(s3)
-    _write_items(dynamodb, planned_items, tell)
+    pairs = [(item.table, item.attributes) for item in planned_items]
+    write_items(dynamodb, pairs, lambda done: tell("items", done, len(pairs)))
     _write_objects(s3, planned_objects, tell)
     versions = sum(len(stored.versions) for stored in planned_objects)
     return Seeded(
@@ -79,12 +89,13 @@ def seed(stack: Stack, progress: Progress | None = None, *, of: Collection[Owner
     )
 
 
-def _create_tables(dynamodb: DynamoDBClient) -> None:
+def create_tables(dynamodb: DynamoDBClient, tables: Mapping[str, Keys], indexes_of: Indexes) -> None:
+    """Create those that are missing. Their keys are strings."""
     existing = {name for page in dynamodb.get_paginator("list_tables").paginate() for name in page["TableNames"]}
-    for table, (partition, sort) in TABLES.items():
+    for table, (partition, sort) in tables.items():
         if table in existing:
             continue
-        indexes = INDEXES.get(table, ())
+        indexes = indexes_of.get(table, ())
         attributes = {partition, sort, *(name for index in indexes for name in index[1:])} - {None}
         definitions: list[AttributeDefinitionTypeDef] = [
             {"AttributeName": name, "AttributeType": "S"} for name in sorted(filter(None, attributes))
@@ -125,37 +136,41 @@ def _create_buckets(s3: S3Client) -> None:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
 
-def _write_items(dynamodb: DynamoDBClient, planned: Sequence[Item], tell: Progress) -> None:
+def write_items(
+    dynamodb: DynamoDBClient, planned: Sequence[tuple[str, Mapping[str, Any]]], done: Callable[[int], None]
+) -> None:
+    """Put the items, each with its table; ``done`` hears how many were."""
     batches = [planned[start : start + _BATCH] for start in range(0, len(planned), _BATCH)]
 
-    def write(batch: Sequence[Item]) -> int:
+    def write(batch: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
         requests: Any = {}
-        for item in batch:
-            requests.setdefault(item.table, []).append({"PutRequest": {"Item": item.attributes}})
+        for table, item in batch:
+            requests.setdefault(table, []).append({"PutRequest": {"Item": item}})
         for _ in range(10):
             requests = dynamodb.batch_write_item(RequestItems=requests).get("UnprocessedItems")
             if not requests:
                 return len(batch)
         raise LocalError("the emulator keeps leaving items of a batch unprocessed")
 
-    _in_parallel(write, batches, lambda done: tell("items", done, len(planned)))
+    _in_parallel(write, batches, done)
 
 
 def _write_objects(s3: S3Client, planned: Sequence[StoredObject], tell: Progress) -> None:
-    present = {bucket: _key_states(s3, bucket) for bucket in BUCKETS}
+    present = {bucket: key_states(s3, bucket) for bucket in BUCKETS}
 
     def write(stored: StoredObject) -> int:
-        state = present[stored.bucket].get(stored.key, _KeyState())
-        if not _as_planned(state, stored):
-            _empty_key(s3, stored, state)
+        state = present[stored.bucket].get(stored.key, KeyState())
+        if not state.holds(stored.versions, deleted=stored.deleted, uploads=stored.uploads):
+            empty_key(s3, stored.bucket, stored.key, state)
             _write_object(s3, stored)
         return 1
 
     _in_parallel(write, planned, lambda done: tell("objects", done, len(planned)))
 
 
-def _key_states(s3: S3Client, bucket: str) -> dict[str, _KeyState]:
-    states: dict[str, _KeyState] = defaultdict(_KeyState)
+def key_states(s3: S3Client, bucket: str) -> dict[str, KeyState]:
+    """What a bucket holds, by key."""
+    states: dict[str, KeyState] = defaultdict(KeyState)
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         entries: list[tuple[Any, str | None]] = [(version, version["ETag"]) for version in page.get("Versions", [])]
         entries += [(marker, None) for marker in page.get("DeleteMarkers", [])]
@@ -177,22 +192,15 @@ def _uploads(s3: S3Client, bucket: str) -> Iterator[Any]:
         yield from page.get("Uploads", [])
 
 
-def _as_planned(state: _KeyState, stored: StoredObject) -> bool:
-    history: list[str | None] = [f'"{_md5(content)}"' for content in stored.versions]
-    if stored.deleted:
-        history.append(None)
-    return state.history == history and len(state.uploads) == stored.uploads
-
-
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _empty_key(s3: S3Client, stored: StoredObject, state: _KeyState) -> None:
+def empty_key(s3: S3Client, bucket: str, key: str, state: KeyState) -> None:
     for upload_id in state.uploads:
-        s3.abort_multipart_upload(Bucket=stored.bucket, Key=stored.key, UploadId=upload_id)
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
     for version_id in state.version_ids:
-        s3.delete_object(Bucket=stored.bucket, Key=stored.key, VersionId=version_id)
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=version_id)
 
 
 def _write_object(s3: S3Client, stored: StoredObject) -> None:
@@ -202,8 +210,12 @@ def _write_object(s3: S3Client, stored: StoredObject) -> None:
     if stored.deleted:
         s3.delete_object(**place)
     for _ in range(stored.uploads):
-        upload_id = s3.create_multipart_upload(**place)["UploadId"]
-        s3.upload_part(**place, UploadId=upload_id, PartNumber=1, Body=b"never finished")
+        begin_upload(s3, stored.bucket, stored.key)
+
+
+def begin_upload(s3: S3Client, bucket: str, key: str) -> None:
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    s3.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=1, Body=b"never finished")
 
 
 def _in_parallel(work: Callable[[_Work], int], pieces: Iterable[_Work], done: Callable[[int], None]) -> None:
