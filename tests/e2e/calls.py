@@ -46,6 +46,12 @@ class Caller:
         body: dict[str, Any] = answer.json()
         return body
 
+    def preview(self) -> dict[str, Any]:
+        answer = self._http.get("/users/current/deletion-preview")
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
     def erase(self) -> str:
         """Both calls, and patience until the request is finished; returns the request's id."""
         answer = self.confirm(self.request_deletion())
