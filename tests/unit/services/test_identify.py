@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from erasure.domain.subject import GROUP, Subject
 from erasure.domain.target_spec import DynamoDBRule, IdentifierRule, KeyRule, TargetSpec
 from erasure.errors import TargetError, UnavailableError
 from erasure.ports import PinnedMap
-from erasure.services.identify import MAX_ITEMS, identify, identify_all, rules_for
+from erasure.services.identify import MAX_ITEMS, MAX_VALUES_BYTES, identify, identify_all, rules_for
 from erasure.targets.protocol import Deadline, Item, Values
 
 ANN, BOB = Subject("acme", "ann"), Subject("acme", "bob")
@@ -105,6 +106,15 @@ def test_as_many_items_as_may_be_are_read() -> None:
     """The limit itself is not too many."""
     items = Items(acme_ann=[many(MAX_ITEMS)])
     assert len(identify(ANN, [EMAIL], items, Deadline(9)).values["email"]) == MAX_ITEMS
+
+
+def test_all_identifiers_of_a_subject_have_one_bound() -> None:
+    """What the request keeps fits into its record, however many identifiers the map has; nobody else has less room."""
+    rules = [replace(EMAIL, name=f"id_{number}") for number in range(20)]
+    items = Items(acme_ann=[emails({"S": "é" * 2000})], acme_bob=[emails({"S": "b"})])
+    ann, bob = identify_all([ANN, BOB], rules, items, Deadline(9))
+    assert 0 < len(ann) < len(bob) == 20
+    assert len(json.dumps(ann)) < MAX_VALUES_BYTES + 1024
 
 
 def test_what_may_be_readable_later_is_asked_for_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +20,8 @@ MAX_ITEMS = 1000
 """Items of one source that are read for one subject."""
 
 MAX_VALUES_BYTES = 64 * 1024
-"""Of one subject's values of one identifier, all together: its request's record keeps them, and holds 400 KB."""
+"""Of one subject's values of all identifiers together, as JSON: its request's record keeps them, and holds 400 KB; and
+an answer of the function that reads them, of up to 6 MB, has those of several subjects."""
 
 TIMED_OUT = "timed_out"
 TOO_MANY_VALUES = "too_many_values"
@@ -66,10 +68,11 @@ def identify_all(
 
 def identify(subject: Subject, rules: Sequence[IdentifierRule], reader: ItemReader, deadline: Deadline) -> Identified:
     """Read each rule's source for the subject. ``rules``: from :func:`rules_for`."""
-    identified = Identified()
+    identified, room = Identified(), MAX_VALUES_BYTES
     for rule in rules:
         try:
-            identified.values[rule.name] = _values(subject, rule, reader, deadline)
+            found = identified.values[rule.name] = _values(subject, rule, reader, deadline, room)
+            room -= sum(map(_size, found))
         except _TooManyValuesError:
             identified.unknown[rule.name] = Unknown(TOO_MANY_VALUES, permanent=True)
         except TargetError as error:
@@ -82,7 +85,9 @@ class _TooManyValuesError(Exception):
     """A source holds more for one subject than can be kept with a request."""
 
 
-def _values(subject: Subject, rule: IdentifierRule, reader: ItemReader, deadline: Deadline) -> tuple[str, ...]:
+def _values(
+    subject: Subject, rule: IdentifierRule, reader: ItemReader, deadline: Deadline, room: int
+) -> tuple[str, ...]:
     if subject.type not in rule.source.subjects:
         return ()
     source = for_all_organizations(rule.source)
@@ -95,8 +100,12 @@ def _values(subject: Subject, rule: IdentifierRule, reader: ItemReader, deadline
             for value in (text for item in page for text in texts_of(item.get(rule.attribute))):
                 if value not in values:
                     values[value] = None
-                    size += len(value.encode("utf-8", "surrogatepass"))
+                    size += _size(value)
             # A part of them must not pass for all of them.
-            if items > MAX_ITEMS or size > MAX_VALUES_BYTES:
+            if items > MAX_ITEMS or size > room:
                 raise _TooManyValuesError
     return tuple(values)
+
+
+def _size(value: str) -> int:
+    return len(json.dumps(value)) + len(", ")
