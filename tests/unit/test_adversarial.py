@@ -10,10 +10,17 @@ import pytest
 
 from erasure.domain.collisions import check_alone
 from erasure.domain.data_map import DataMap, parse_data_map
+from erasure.domain.outcome import Kept
 from erasure.domain.plan import FAILED, PENDING, plan_units
+from erasure.domain.request import FINISHED
+from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import DataMapError, TargetError
+from erasure.services.accounts import ACCESS_CATEGORIES, FAMILY
+from erasure.services.erasures import ErasureCommand
+from erasure.targets.protocol import Deadline, VerifyResult
 from tests.contract.stores import a_request
+from tests.functional.backend_world import BACKEND_KEY, TENANT, USER, BackendWorld
 
 # One bucket: a picture of each person at an exact key, and their invoices, which self-deletion does not cover.
 PICTURE: dict[str, Any] = {
@@ -151,3 +158,17 @@ def test_items_do_not_lead_among_what_names_somebody_else(found_by_items: str, n
     ]
     with pytest.raises(DataMapError, match="may match data of others"):
         _map(ALBUMS, *children)
+
+
+def test_what_a_bucket_keeps_is_not_gone_whoever_has_found_it() -> None:
+    """A session that a lock holds lets nobody be told that they are signed out, also if another job has found
+    it and finished the request as blocked."""
+    world = BackendWorld()
+    world.put_user()
+    world.target.always["sessions:verify"] = VerifyResult(0, complete=True, kept=Kept(1))
+    command = ErasureCommand(TENANT, FAMILY, (Subject(TENANT, USER),), BACKEND_KEY, lambda _: "id")
+    request = world.erasures.create(command).dispositions[0].request
+    assert request is not None
+    world.run_batch()
+    assert world.request(request.request_id).state == FINISHED
+    assert not world.jobs.run(request.request_id, Deadline(18, world.monotonic), ACCESS_CATEGORIES)

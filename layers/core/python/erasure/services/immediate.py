@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from erasure.domain.outcome import FINAL_OUTCOMES
-from erasure.domain.plan import FAILED, VERIFIED, Unit, targets_for
+from erasure.domain.outcome import BLOCKED, FINAL_OUTCOMES
+from erasure.domain.plan import FAILED, VERIFIED, Part, Task, Unit, targets_for
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import UnavailableError
@@ -25,6 +25,9 @@ ATTEMPT = 0
 VERIFIER = "verify_target"
 ERASERS = {"dynamodb": "erase_dynamodb", "s3": "erase_s3"}
 """Functions by kind of target."""
+
+_GONE = FINAL_OUTCOMES - {BLOCKED}
+"""What the law wants kept is kept in every family; what a bucket does not let go is not gone."""
 
 PARALLEL_UNITS = 4
 ANSWER_SECONDS = 1.0
@@ -82,8 +85,7 @@ class ImmediateJobs:
         # What is still being worked on is left open: closing would end the counting, and a job is closed only once.
         if all(status in (VERIFIED, FAILED) for status in statuses):
             self._close(job_id, request_id, is_partial=categories is not None)
-        # What the law wants kept is kept in every family; what a bucket does not let go is not gone.
-        return all(part.status == VERIFIED and (task.spec.retain or not part.kept.count) for task, part in own)
+        return all(_is_gone(task, part) for task, part in own)
 
     def _close(self, job_id: str, request_id: str, *, is_partial: bool) -> None:
         close_job(
@@ -127,14 +129,15 @@ class ImmediateJobs:
     def _was_erased(self, request: ErasureRequest, categories: Sequence[str] | None) -> bool:
         """Whether other jobs have seen these targets erased."""
         if request.state == FINISHED:
-            return True
+            own = [told for told in request.outcomes if categories is None or told.category in categories]
+            return all(told.outcome in _GONE for told in own)
         if categories is None or request.state != STARTED:
             return False
         covered = self._covered(request)
         if not covered:
             return False
         wanted = {target.name for target in covered if target.category in categories}
-        told = {outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES}
+        told = {outcome.target for outcome in request.outcomes if outcome.outcome in _GONE}
         return wanted <= told | self._verified(request)
 
     def _covered(self, request: ErasureRequest) -> list[TargetSpec]:
@@ -149,6 +152,10 @@ class ImmediateJobs:
         return {
             task.spec.name
             for task in tasks
-            for part in task.parts_in(VERIFIED)
-            if part.request_id == request.request_id
+            for part in task.parts
+            if part.request_id == request.request_id and _is_gone(task, part)
         }
+
+
+def _is_gone(task: Task, part: Part) -> bool:
+    return part.status == VERIFIED and (task.spec.retain is not None or not part.kept.count)
