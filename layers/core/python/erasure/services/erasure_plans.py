@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from erasure.domain.collisions import neighbours
 from erasure.domain.identifiers import new_batch_id
 from erasure.domain.scope import needs
 from erasure.domain.subject import Subject
@@ -16,7 +15,7 @@ from erasure.ports import Clock, DataReader, PinnedMap, Preview
 from erasure.services.commands import ErasureCommand, ErasurePolicy
 from erasure.services.current_map import CurrentMap
 from erasure.services.drafts import Draft, make_drafts, new_requests
-from erasure.services.identify import rules_for
+from erasure.services.identify import neighbours_to_tell, rules_for
 from erasure.services.side_by_side import side_by_side
 
 MAX_SUBJECTS = 10
@@ -73,6 +72,6 @@ def _with_neighbours(spec: TargetSpec, targets: Sequence[TargetSpec]) -> TargetS
     """Whoever knows the subject's further ids can then tell whether they also stand for somebody else's things."""
     return replace(
         spec,
-        beside=neighbours(spec, targets),
+        beside=neighbours_to_tell(spec, targets),
         for_each=None if spec.for_each is None else _with_neighbours(spec.for_each, targets),
     )

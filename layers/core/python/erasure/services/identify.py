@@ -10,7 +10,7 @@ from erasure.domain.collisions import check_alone, neighbours
 from erasure.domain.item_values import texts_of
 from erasure.domain.scope import for_all_organizations, value_sets
 from erasure.domain.subject import Subject
-from erasure.domain.target_spec import IdentifierRule
+from erasure.domain.target_spec import IdentifierRule, TargetSpec
 from erasure.errors import TargetError, UnavailableError
 from erasure.ports import PinnedMap
 from erasure.services.side_by_side import side_by_side
@@ -49,10 +49,16 @@ def rules_for(data_map: PinnedMap, names: Collection[str]) -> list[IdentifierRul
     """The map's rules of these names. Their sources know their neighbours among the map's targets: what would be
     somebody else's item must not be read for an id either."""
     return [
-        replace(rule, source=replace(rule.source, beside=neighbours(rule.source, data_map.targets)))
+        replace(rule, source=replace(rule.source, beside=neighbours_to_tell(rule.source, data_map.targets)))
         for rule in data_map.identifiers
         if rule.name in names
     ]
+
+
+def neighbours_to_tell(spec: TargetSpec, targets: Sequence[TargetSpec]) -> tuple[TargetSpec, ...]:
+    """The target's neighbours among the map's, for a question to the verifier. How they are found through others does
+    not matter beside it, and would make the question many times as long: a function takes 6 MB."""
+    return tuple(replace(other, for_each=None, beside=()) for other in neighbours(spec, targets))
 
 
 def identify_all(
