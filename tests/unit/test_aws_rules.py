@@ -115,6 +115,22 @@ def test_a_functions_policy_has_room_for_its_routes(function: str) -> None:
     assert len(json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": statements})) <= 20 * 1024
 
 
+@pytest.mark.parametrize("role", ["EraseDynamodbRole", "EraseS3Role", "VerifyTargetRole"])
+def test_a_roles_policies_have_room_for_targets(role: str) -> None:
+    """IAM: 10,240 characters for all inline policies of a role, white space not counted. 40 tables and 40 buckets with
+    names of 24 characters, a key and 5 roles in other accounts fit, whatever the stack's name (docs/limits.md)."""
+    parameters = {
+        "TargetTables": ",".join(f"table-{number:018}" for number in range(40)),
+        "TargetBuckets": ",".join(f"bucket-{number:017}" for number in range(40)),
+        "TargetKeys": "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "TargetRoles": ",".join(f"arn:aws:iam::21098765432{number}:role/data-erasure" for number in range(5)),
+    }
+    policies = of_type(resources(parameters), "AWS::IAM::Role")[role]["Policies"]
+    size = sum(len(json.dumps(policy["PolicyDocument"], separators=(",", ":"))) for policy in policies)
+    names = 8 * 48  # the stack's, in the names of its tables, log groups and secret
+    assert size + names <= 10_240
+
+
 # --- the state machine -------------------------------------------------------------------------------------------
 
 HISTORY = 25_000
