@@ -16,7 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -37,13 +37,22 @@ _COMMON = (
 )
 
 
+def version_entry(key: str, version_id: str, *, is_latest: bool) -> str:
+    latest = "true" if is_latest else "false"
+    return (
+        f"<Version><Key>{key}</Key><VersionId>{version_id}</VersionId><IsLatest>{latest}</IsLatest>{_COMMON}</Version>"
+    )
+
+
 def version_entries(versions: int, count: int = PAGE_ENTRIES, number: bytes = _PAGE_NUMBER) -> bytes:
     """One page of versions as S3 writes them."""
     page = number.decode()
     return "".join(
-        f"<Version><Key>{PREFIX}documents/{page}-{position // versions:04d}.txt</Key>"
-        f"<VersionId>3HL4kqtJlcpXroDTDmJ.rmSp{page}{position:04d}</VersionId>"
-        f"<IsLatest>{'true' if position % versions == 0 else 'false'}</IsLatest>{_COMMON}</Version>"
+        version_entry(
+            f"{PREFIX}documents/{page}-{position // versions:04d}.txt",
+            f"3HL4kqtJlcpXroDTDmJ.rmSp{page}{position:04d}",
+            is_latest=position % versions == 0,
+        )
         for position in range(count)
     ).encode()
 
@@ -163,19 +172,21 @@ class _Connection(asyncio.Protocol):
             loop.call_at(asked_at + (seconds if self._fixed else 0.0), self._transport.write, answer + body)
 
 
-async def _serve(arguments: argparse.Namespace) -> None:
-    stub = Stub(arguments.objects, arguments.versions)
+async def serve(stub: Stub, *, fixed: bool) -> None:
+    """Until the standard input ends. ``fixed``: with the latencies."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(stub, not arguments.no_wait), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Connection(stub, fixed), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
 @contextlib.contextmanager
-def running(objects: int, versions: int, *, no_wait: bool = False) -> Iterator[StubProcess]:
+def running(
+    objects: int, versions: int, *, no_wait: bool = False, module: str = "tests.bench.s3_stub"
+) -> Iterator[StubProcess]:
     """A stub in a process of its own, so that its work does not disturb the client's."""
-    command = [sys.executable, "-m", "tests.bench.s3_stub", f"--objects={objects}", f"--versions={versions}"]
+    command = [sys.executable, "-m", module, f"--objects={objects}", f"--versions={versions}"]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         command + ["--no-wait"] * no_wait, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -199,16 +210,20 @@ class StubProcess:
 
     def counts(self) -> dict[str, int]:
         """Calls since this was last asked."""
-        with urllib.request.urlopen(f"{self.endpoint}/_counts") as answer:
+        return self.ask("counts")
+
+    def ask(self, question: str) -> dict[str, int]:
+        with urllib.request.urlopen(f"{self.endpoint}/_{question}") as answer:
             return dict(json.load(answer))
 
 
-def main() -> None:
+def main(make: Callable[[int, int], Stub] = Stub) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--objects", type=int, required=True)
     parser.add_argument("--versions", type=int, default=1)
     parser.add_argument("--no-wait", action="store_true", help="answer at once")
-    asyncio.run(_serve(parser.parse_args()))
+    arguments = parser.parse_args()
+    asyncio.run(serve(make(arguments.objects, arguments.versions), fixed=not arguments.no_wait))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import botocore.session
 import moto
@@ -170,21 +170,29 @@ def ministack_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 @pytest.fixture(scope="session")
 def dynamodb_local_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """AWS's own engine; its jar comes with an npm package under ``ERASURE_NPM_ROOT`` (default ``.local/npm/...``)."""
+    """AWS's own engine."""
+    engine = dynamodb_local(tmp_path_factory.mktemp("dynamodb-local"), 4641)
+    if engine is None:
+        _missing("DynamoDB Local")
+    with engine as endpoint:
+        yield endpoint
+
+
+def dynamodb_local(folder: Path, first_port: int) -> contextlib.AbstractContextManager[str] | None:
+    """DynamoDB Local on a port from ``first_port`` on; ``None``: it is not installed. Its jar comes with an npm package
+    under ``ERASURE_NPM_ROOT`` (default ``.local/npm/...``)."""
     npm = Path(os.environ.get("ERASURE_NPM_ROOT") or ROOT / ".local" / "npm" / "node_modules")
     home = npm / "amplify-dynamodb-simulator" / "emulator"
     java = shutil.which("java")
     if java is None or not (home / "DynamoDBLocal.jar").exists():
-        _missing("DynamoDB Local")
-    folder, port = tmp_path_factory.mktemp("dynamodb-local"), free_port(4641)
+        return None
+    port = free_port(first_port)
     library, jar = f"-Djava.library.path={home / 'DynamoDBLocal_lib'}", str(home / "DynamoDBLocal.jar")
-    command = [str(java), "-Xmx512m", library, "-jar", jar, "-inMemory", "-disableTelemetry", "-port", str(port)]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    with running(command, folder, environment, port) as endpoint:
-        yield endpoint
+    command = [java, "-Xmx512m", library, "-jar", jar, "-inMemory", "-disableTelemetry", "-port", str(port)]
+    return running(command, folder, {"PATH": os.environ["PATH"], "HOME": str(folder)}, port)
 
 
-def _missing(what: str) -> None:
+def _missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is not installed; `make setup` does it")
     pytest.skip(f"{what} is not installed; `make setup` does it")
