@@ -15,12 +15,13 @@ from erasure.domain.plan import FAILED, PENDING, plan_units
 from erasure.domain.request import FINISHED
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
-from erasure.errors import DataMapError, TargetError
+from erasure.errors import DataMapError, NotFoundError, TargetError
+from erasure.ports import PinnedMap
 from erasure.services.accounts import ACCESS_CATEGORIES, FAMILY
 from erasure.services.erasures import ErasureCommand
 from erasure.targets.protocol import Deadline, VerifyResult
 from tests.contract.stores import a_request
-from tests.functional.backend_world import BACKEND_KEY, TENANT, USER, BackendWorld
+from tests.functional.backend_world import BACKEND_KEY, TARGETS, TENANT, USER, BackendWorld
 
 # One bucket: a picture of each person at an exact key, and their invoices, which self-deletion does not cover.
 PICTURE: dict[str, Any] = {
@@ -172,3 +173,24 @@ def test_what_a_bucket_keeps_is_not_gone_whoever_has_found_it() -> None:
     world.run_batch()
     assert world.request(request.request_id).state == FINISHED
     assert not world.jobs.run(request.request_id, Deadline(18, world.monotonic), ACCESS_CATEGORIES)
+
+
+def test_who_has_an_account_exists_however_else_accounts_are_found() -> None:
+    """Account data that is found by an address, or through the items of another target, says nothing about whether
+    somebody exists, and keeps nobody from being shown or deleted."""
+    more = [
+        {"name": "logins", "category": "account", "dynamodb": {"table": "app-logins", "key": {"pk": "{email}"}}},
+        {"name": "badges", "for_each": "accounts", "s3": {"bucket": "app-badges", "key": "{accounts.badge}"}},
+    ]
+    document = {
+        "version": 1,
+        "identifiers": {"email": {"from": "accounts", "attribute": "email"}},
+        "targets": [*TARGETS, *more],
+    }
+    data_map = parse_data_map(document)
+    pinned = PinnedMap(1, data_map.digest, data_map.targets, data_map.families, data_map.identifiers)
+    world = BackendWorld(pinned)
+    world.target.put(data_map.targets[0], Subject(TENANT, USER).values(), 1)
+    assert world.accounts.show(TENANT, USER).status == "active"
+    with pytest.raises(NotFoundError):
+        world.accounts.show(TENANT, "nobody")

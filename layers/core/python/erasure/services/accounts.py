@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import new_batch_id
 from erasure.domain.request import CANCELLED, HELD, OPEN_STATES
-from erasure.domain.scope import for_all_organizations
+from erasure.domain.scope import for_all_organizations, needs
 from erasure.domain.subject import USER, Subject, subject_digest
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.times import format_time, parse_time
@@ -205,12 +205,14 @@ class AccountService:
         return subject_digest(self._digest_key(), subject)
 
     def _check_exists(self, subject: Subject) -> None:
-        """A user exists where the application keeps accounts; if the map knows no such place, nobody can tell."""
+        """A user exists where the application keeps accounts; if the map knows no such place, nobody can tell.
+
+        What further ids or other items lead to is not asked: that there is any, only the account itself can say."""
         targets = self._data_map.get().targets
         specs = [
             for_all_organizations(target)
             for target in targets
-            if target.category == ACCOUNT_CATEGORY and USER in target.subjects
+            if target.category == ACCOUNT_CATEGORY and USER in target.subjects and _is_found_by_id(target)
         ]
         for spec in specs:
             _check_alone(spec, targets, subject)
@@ -364,6 +366,10 @@ def _unfinished(tombstone: Tombstone) -> str:
     if tombstone.effective_at is not None:
         raise NotFoundError("there is no such user")
     return tombstone.request_id
+
+
+def _is_found_by_id(spec: TargetSpec) -> bool:
+    return spec.for_each is None and not needs(spec)[1]
 
 
 def _check_alone(spec: TargetSpec, targets: tuple[TargetSpec, ...], subject: Subject) -> None:
