@@ -172,6 +172,17 @@ def test_what_is_paid_by_request_is_limited_by_partitions_and_quota() -> None:
     assert 16 * read_ceiling(table(), Share(of_table=1 / 16)) == pytest.approx(20_000)
 
 
+def test_a_maximum_of_an_on_demand_table_is_shared_like_capacity() -> None:
+    """Of what its owner has limited it to, the application keeps its share; -1 is no limit."""
+    limited = table() | {"OnDemandThroughput": {"MaxReadRequestUnits": 600, "MaxWriteRequestUnits": 80}}
+    assert (read_ceiling(limited, Share()), write_ceiling(limited, Share(0.25), 4)[0]) == (300, 20)
+    assert is_provisioned(limited)
+    unlimited = table() | {"OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": -1}}
+    assert (read_ceiling(unlimited, Share()), write_ceiling(unlimited, Share(), 1)[0]) == (3000, 1000)
+    index = {"IndexName": "small", "OnDemandThroughput": {"MaxWriteRequestUnits": 100}}
+    assert write_ceiling(table() | {"GlobalSecondaryIndexes": [index]}, Share(), 1)[1] == {"small": 20}
+
+
 @pytest.mark.parametrize("share", [0, -0.5, 1.1])
 def test_share_is_a_share(share: float) -> None:
     """Nothing at all would never end, more than everything would leave nothing."""

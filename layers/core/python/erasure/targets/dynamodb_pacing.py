@@ -23,6 +23,9 @@ PARTITION_READ_UNITS_PER_SECOND = 3000.0
 ON_DEMAND_TABLE_UNITS_PER_SECOND = 40_000.0
 """Read or write units that an account's default quota allows to an on-demand table."""
 
+_MOST_ON_DEMAND = {"ReadCapacityUnits": "MaxReadRequestUnits", "WriteCapacityUnits": "MaxWriteRequestUnits"}
+"""What the owner of an on-demand table may limit it to: the application has no more either."""
+
 DEFAULT_CAPACITY_SHARE = 0.5
 
 NO_WEIGHTS: Mapping[str, float] = {}
@@ -151,9 +154,10 @@ def is_provisioned(description: Mapping[str, Any]) -> bool:
 
 
 def _provisioned(description: Mapping[str, Any], place: Mapping[str, Any], kind: str) -> float | None:
-    """Units a second of the table or of one of its indexes; ``None``: paid by request."""
+    """Units a second of the table or of one of its indexes; ``None``: paid by request, and not limited by its owner."""
     if description.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST":
-        return None
+        most = (place.get("OnDemandThroughput") or {}).get(_MOST_ON_DEMAND[kind]) or 0
+        return float(most) if most > 0 else None  # -1: a limit that was taken away
     return float((place.get("ProvisionedThroughput") or {}).get(kind) or 0) or None
 
 
