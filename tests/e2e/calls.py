@@ -46,12 +46,6 @@ class Caller:
         body: dict[str, Any] = answer.json()
         return body
 
-    def preview(self) -> dict[str, Any]:
-        answer = self._http.get("/users/current/deletion-preview")
-        assert answer.status_code == 200, answer.text
-        body: dict[str, Any] = answer.json()
-        return body
-
     def erase(self) -> str:
         """Both calls, and patience until the request is finished; returns the request's id."""
         answer = self.confirm(self.request_deletion())
@@ -206,20 +200,21 @@ def state_transitions(stack: Stack, request_id: str) -> int:
     """State transitions of a finished job.
 
     The emulator's history has the calls of functions inside of a Map, but not the states there. So the calls are
-    counted, and of units that the first pass has not finished, what is beside them: Again before each further pass and
-    once more, UnitDone. Pauses are not seen.
+    counted, and if the first pass has not finished all units, what is beside them: of each unit, Again before each
+    further pass and once more, UnitDone. Pauses are not seen.
     """
     job_id = f"{request_id}-1"
     pages = stack.client("stepfunctions").get_paginator("get_execution_history")
     events = [event for page in pages.paginate(executionArn=execution_arn(stack, job_id)) for event in page["events"]]
     calls = sum(event["type"] == "TaskScheduled" for event in events)
     entered = states_entered(stack, job_id)
-    within = calls - len(["Plan", "Close"])
+    within = calls - len(["Plan", "VerifyUnits", "Close"])
     if "EraseLeft" not in entered:
         return len(entered) + within
     tasks = DynamoDBTaskStore(lambda: stack.client("dynamodb"), stack["REQUESTS_TABLE"]).tasks(job_id)
-    passes, units = within // 2, len({task.unit for task in tasks})
-    return len(entered) + within + passes + units
+    units = len({task.unit for task in tasks})
+    further = (within - units) // 2
+    return len(entered) + within + further + 2 * units
 
 
 def worker_processes(function_name_part: str, endpoint: str) -> Iterator[int]:

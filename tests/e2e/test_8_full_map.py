@@ -31,9 +31,9 @@ from local.full_inventory import (
 from local.full_sample import GROUPS, ORGANIZATIONS, SUBJECT
 from local.full_seeding import seed
 from local.inventory import canonical
-from local.sample import Group, Owner, Person
+from local.sample import Owner, Person
 from local.stack import ROOT, Stack
-from tests.e2e.calls import Backend, Caller, audit_of, native_body, request_of, wait_for, wait_until_finished
+from tests.e2e.calls import Backend, audit_of, native_body, request_of, wait_for, wait_until_finished
 
 pytestmark = pytest.mark.stack
 
@@ -81,16 +81,24 @@ def full_map(stack: Stack) -> Iterator[None]:
         yield
     finally:
         put_data_map(stack, SAMPLE_DATA_MAP)
-        wait_for(lambda: _is_back(stack), "the sample's map in both APIs", seconds=90, every=0.5)
+        _forget_maps(stack)
+        wait_for(lambda: _is_back(stack), "the sample's map", seconds=90, every=0.5)
+
+
+def _forget_maps(stack: Stack) -> None:
+    """Start the APIs anew, as the emulator does with a function whose timeout is set: they remember for a minute."""
+    client: Any = stack.client
+    functions = client("lambda")
+    for name in ("SUBJECT_API", "BACKEND_API"):
+        function = stack[f"{name}_FUNCTION_NAME"]
+        timeout = functions.get_function_configuration(FunctionName=function)["Timeout"]
+        functions.update_function_configuration(FunctionName=function, Timeout=timeout)
 
 
 def _is_back(stack: Stack) -> bool:
-    """Whether a dry run knows the sample's targets again. Planning reads the map anew, and so does a preview."""
     own = {target["name"] for target in yaml.safe_load(SAMPLE_DATA_MAP.read_text())["targets"]}
-    backend, somebody = Backend(stack, "globex"), Person("globex", "nobody-at-all")
-    backend.accept("POST", "/v1/erasure-plans", 200, native_body([somebody]))
-    Caller(stack, somebody).preview()
-    (plan,) = backend.accept("POST", "/v1/erasure-requests", 200, native_body([somebody], dry_run=True)).json()["plans"]
+    body = native_body([Person("globex", "nobody-at-all")], dry_run=True)
+    (plan,) = Backend(stack, "globex").accept("POST", "/v1/erasure-requests", 200, body).json()["plans"]
     return {target["name"] for target in plan["targets"]} <= own
 
 
@@ -256,7 +264,6 @@ def test_organization_and_group_requests_are_limited(course: Course) -> None:
         assert {name: (target["state"], target["count"]) for name, target in told.items()} == {
             name: ("erased", own.count) for name, own in found(course.before, erasure).items()
         }
-    assert isinstance(GROUP, Group)
 
 
 def test_redacting_leaves_digests_that_tell_nothing(course: Course) -> None:
