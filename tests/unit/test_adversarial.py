@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -194,3 +195,25 @@ def test_who_has_an_account_exists_however_else_accounts_are_found() -> None:
     assert world.accounts.show(TENANT, USER).status == "active"
     with pytest.raises(NotFoundError):
         world.accounts.show(TENANT, "nobody")
+
+
+def test_more_combinations_than_memory_are_one_persons_problem() -> None:
+    """Somebody whose items hold thousands of addresses and thousands of numbers, for a rule that needs one of each,
+    makes planning neither run out of memory nor fail for the others of the job."""
+    document = {
+        "version": 1,
+        "identifiers": {name: {"from": "people", "attribute": name} for name in ("email", "phone")},
+        "targets": [
+            {"name": "people", "dynamodb": {"table": "people", "key": {"pk": "{tenant_id}#{user_id}"}}},
+            {"name": "calls", "dynamodb": {"table": "calls", "key": {"pk": "{email}", "sk": "{phone}"}}},
+        ],
+    }
+    data_map = parse_data_map(document)
+    many = tuple(str(number) for number in range(5000))
+    greedy = replace(a_request("acme", "eve"), identifiers={"email": many, "phone": many})
+    modest = replace(a_request("acme", "ann"), identifiers={"email": ("a", "b"), "phone": ("1",)})
+    (unit,) = plan_units("job", [greedy, modest], data_map.targets)
+    assert [(task.spec.name, [part.status for part in task.parts]) for task in unit.tasks] == [
+        ("people", [PENDING, PENDING]),
+        ("calls", [FAILED, PENDING]),
+    ]

@@ -273,21 +273,24 @@ def refusal(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[Tar
 
 
 def values_of(request: ErasureRequest, spec: TargetSpec) -> list[dict[str, str]]:
-    """The values of the request's subject for this target (from :func:`targets_for`); none if one is missing."""
+    """The values of the request's subject for this target (from :func:`targets_for`); none if one is missing. Raises
+    :class:`TargetError` for what :func:`refusal` tells."""
     return value_sets(request.subject, request.organization_ids, spec, request.identifiers)
 
 
 def _part(
     request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec], optional: Collection[str]
 ) -> Part:
-    if not values_of(request, spec):
-        missing = {name for name in needs(spec)[1] if not request.identifiers.get(name)}
-        # Nobody can be found by what he does not have: for the map to say whether he has nothing there. What nobody
-        # could read is not known to be missing.
-        is_absent = bool(missing) and missing.issubset(optional) and missing <= request.identifiers.keys()
-        return Part(request.request_id, VERIFIED) if is_absent else _failed(request, MISSING_VALUE)
     error = refusal(request, spec, all_targets)
-    return Part(request.request_id) if error is None else _failed(request, error.code)
+    if error is not None:
+        return _failed(request, error.code)
+    if values_of(request, spec):
+        return Part(request.request_id)
+    missing = {name for name in needs(spec)[1] if not request.identifiers.get(name)}
+    # Nobody can be found by what he does not have: for the map to say whether he has nothing there. What nobody could
+    # read is not known to be missing.
+    is_absent = bool(missing) and missing.issubset(optional) and missing <= request.identifiers.keys()
+    return Part(request.request_id, VERIFIED) if is_absent else _failed(request, MISSING_VALUE)
 
 
 def _failed(request: ErasureRequest, reason: str) -> Part:

@@ -12,14 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
+from erasure.errors import TargetError
 
 ORGANIZATION = "organization_id"
 _PLACEHOLDER = f"{{{ORGANIZATION}}}"
 _OWN_NAMES = frozenset({"tenant_id", "user_id", "group_id", ORGANIZATION})
 NO_IDENTIFIERS: Mapping[str, Sequence[str]] = {}
+MOST_VALUE_SETS = 10_000
+"""Of one subject for one target. What somebody's items say must not become more than a function has memory for, and
+thereby everybody's problem."""
 
 
 @lru_cache(maxsize=1024)
@@ -49,8 +54,13 @@ def value_sets(
 ) -> list[dict[str, str]]:
     """The values with which ``spec`` (from :func:`in_scope`) is rendered: once, once for each organization, and once
     for each value of each further identifier that it names (``identifiers``: values by name). None at all if there is
-    no value for one of them."""
+    no value for one of them.
+
+    Raises :class:`TargetError` ``missing_value`` if they are more than can be looked for."""
     of_organization, more = needs(spec)
+    combinations = prod(len(identifiers.get(name, ())) for name in more)
+    if combinations * (len(organization_ids) if of_organization else 1) > MOST_VALUE_SETS:
+        raise TargetError("missing_value", permanent=True, detail="there are more values than can be looked for")
     sets = [subject.values()]
     if of_organization:
         sets = [{**sets[0], ORGANIZATION: organization_id} for organization_id in organization_ids]

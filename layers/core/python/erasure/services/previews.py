@@ -93,14 +93,14 @@ def _preview(
     unknown = next((identified.unknown[name] for name in needs(spec)[1] if name in identified.unknown), None)
     if unknown is not None:
         return _told(spec, None, problem=unknown.code)
+    error = refusal(request, spec, root_of(spec).beside)
+    if error is not None:
+        return _told(spec, None, problem=error.code)
     values = values_of(request, spec)
     if not values:
         missing = {name for name in needs(spec)[1] if not request.identifiers.get(name)}
         is_absent = bool(missing) and missing <= optional
         return _told(spec, 0) if is_absent else _told(spec, None, problem=MISSING_VALUE)
-    error = refusal(request, spec, root_of(spec).beside)
-    if error is not None:
-        return _told(spec, None, problem=error.code)
     if spec.is_scan:
         return _told(spec, None)
     try:
