@@ -1,7 +1,8 @@
 """One slice of a unit of DynamoDB targets.
 
 In: a unit, ``{"job_id", "unit", "eraser", "passes_left"}``.
-Out: the unit and ``"more"``: whether anything is left to erase.
+Out: the unit and ``"more"`` (whether anything is left to erase), ``"again"`` and ``"wait"`` (true and 0: only the
+verifier can tell that the unit needs no more).
 """
 
 from erasure.entry.wiring import handler_for

@@ -44,9 +44,9 @@ def test_person_is_erased_and_nobody_else(stack: Stack, person: Person) -> None:
 
 
 def test_state_transitions_and_trail_of_a_usual_erasure(stack: Stack) -> None:
-    """Six targets of two kinds: eight states are entered, and the audit trail is whole."""
+    """Six targets of two kinds: seven states are entered, and the audit trail is whole."""
     request_id = Caller(stack, Person("globex", "11")).erase()
-    assert state_transitions(stack, request_id) == 8
+    assert state_transitions(stack, request_id) == 7
     entries = audit_of(stack).entries(request_id)
     assert [entry.event for entry in entries] == ["requested", "planned", "finished"]
     assert broken_at(entries) is None

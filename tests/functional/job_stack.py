@@ -296,30 +296,37 @@ class JobStack:
 
     def run_job(self, job_input: Any, between: Callable[[str], None] | None = None) -> Any:
         """What the state machine does with an execution's input. ``between`` is called after each plan, slice and
-        verification with what it was: ``Plan``, ``Erase``, ``Verify``."""
+        verification (the first is one for all units) with what it was: ``Plan``, ``Erase``, ``Verify``."""
         note = between or (lambda _state: None)
         planned = self.call("plan_job", job_input)
         self.entered.append("Plan")
         note("Plan")
         self.entered.append("EraseUnits")
-        first = [self._one_pass(unit, note, "Erase", "Verify") for unit in planned["units"]]
+        erased = [self._slice(unit, note, "Erase") for unit in planned["units"]]
+        self.entered.append("VerifyUnits")
+        first = self.call("verify_target", {"job_id": planned["job_id"], "units": erased})
+        note("Verify")
         self.entered.append("AnythingLeft")
         if planned["manifest"]:
             self.entered.append("EraseManyUnits")
             body = self.s3.get_object(Bucket=CONTROL_BUCKET, Key=planned["manifest"])["Body"]
             for unit in json.loads(body.read()):
                 self._finish(self._one_pass(unit, note, "EraseOfMany", "VerifyOfMany"), note, "OfMany", "DoneOfMany")
-        elif any(unit["again"] for unit in first):
+        elif first["again"]:
             self.entered.append("EraseLeft")
-            for unit in first:
+            for unit in first["units"]:
                 self._finish(unit, note, "Again", "UnitDone")
         self.entered.append("Close")
         return self.call("close_job", {"job_id": planned["job_id"], "request_ids": planned["request_ids"]})
 
-    def _one_pass(self, unit: Any, note: Callable[[str], None], erase: str, verify: str) -> Any:
-        self.entered.append(erase)
+    def _slice(self, unit: Any, note: Callable[[str], None], state: str) -> Any:
+        self.entered.append(state)
         unit = self.call(ERASERS[unit["eraser"]], unit)
         note("Erase")
+        return unit
+
+    def _one_pass(self, unit: Any, note: Callable[[str], None], erase: str, verify: str) -> Any:
+        unit = self._slice(unit, note, erase)
         self.entered.append(verify)
         unit = self.call("verify_target", unit)
         note("Verify")

@@ -74,12 +74,13 @@ def test_the_example_events_are_what_the_functions_take(stack: JobStack) -> None
     units = [example(f"{name}/first_slice.json", request_id) for name in ("erase_dynamodb", "erase_s3")]
     job = {"job_id": f"{request_id}-1", "request_ids": [request_id]}
     assert planned == {**job, "units": units, "manifest": None}
-    for function, unit, verify in zip(
-        ("erase_dynamodb", "erase_s3"), units, ("dynamodb_unit.json", "s3_unit.json"), strict=True
-    ):
-        erased = stack.call(function, unit)
-        assert erased == example(f"verify_target/{verify}", request_id)
-        assert stack.call("verify_target", erased) == {**unit, "passes_left": 599, "again": False, "wait": 0}
+    erased = [stack.call(name, unit) for name, unit in zip(("erase_dynamodb", "erase_s3"), units, strict=True)]
+    assert erased == [example(f"verify_target/{name}_unit.json", request_id) for name in ("dynamodb", "s3")]
+    together = example("verify_target/units.json", request_id)
+    assert together == {"job_id": f"{request_id}-1", "units": erased}
+    done = [{**unit, "passes_left": 599, "again": False, "wait": 0} for unit in units]
+    assert [stack.call("verify_target", unit) for unit in erased] == done
+    assert stack.call("verify_target", together) == {"units": done, "again": False}
     closed = stack.call("close_job", example("close_job/first_attempt.json", request_id))
     assert closed == {"job_id": f"{request_id}-1", "finished": 1, "attention": 0}
     assert stack.request(request_id).state == FINISHED
@@ -163,7 +164,8 @@ def test_a_slice_without_time_erases_nothing(stack: JobStack) -> None:
     stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
     before = stack.data()
     unit = example("erase_dynamodb/first_slice.json", request_id)
-    assert stack.call("erase_dynamodb", unit, Context(milliseconds=0)) == {**unit, "more": True}
+    answer = {**unit, "more": True, "again": True, "wait": 0}
+    assert stack.call("erase_dynamodb", unit, Context(milliseconds=0)) == answer
     assert stack.data() == before
 
 
@@ -172,7 +174,8 @@ def test_a_margin_longer_than_the_timeout_still_erases(stack: JobStack) -> None:
     request_id = stack.confirm(ANN)
     stack.call("plan_job", example("plan_job/first_attempt.json", request_id))
     unit = example("erase_dynamodb/first_slice.json", request_id)
-    assert stack.call("erase_dynamodb", unit, Context(milliseconds=14_000)) == {**unit, "more": False}
+    answer = {**unit, "more": False, "again": True, "wait": 0}
+    assert stack.call("erase_dynamodb", unit, Context(milliseconds=14_000)) == answer
 
 
 def test_a_missing_table_fails_its_target_and_a_retry_heals(stack: JobStack) -> None:
@@ -210,7 +213,7 @@ def test_what_is_written_meanwhile_is_found(stack: JobStack) -> None:
 
     (closed,) = stack.work(write_after_first_erase)
     assert closed["finished"] == 1
-    assert states == ["Plan", "Erase", "Verify", "Erase", "Verify", "Erase", "Verify"]
+    assert states == ["Plan", "Erase", "Erase", "Verify", "Erase", "Verify"], "the second pass is of one unit"
     assert stack.entered.count("EraseAgain") == 1
     assert stack.outcomes(request_id)["notes"].count == 31
     assert not any(of_ann(thing) for thing in stack.data())

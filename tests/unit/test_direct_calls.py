@@ -193,7 +193,7 @@ def test_a_waiting_caller_says_how_long(
     monkeypatch.setattr("erasure.entry.workers.erase_unit", note)
     use = EraseUnitDependencies(verifier.requests, verifier.tasks, verifier.targets)
     erased = make_eraser(use, 15, SessionName(), Logger(service="direct-calls"))({**UNIT, **given}, Context())
-    assert erased == {**UNIT, **given, "more": False}
+    assert erased == {**UNIT, **given, "more": False, "again": True, "wait": 0}
     (seconds,) = seen
     assert most / 2 < seconds <= most
     verified = verifier.handler(erased, Context())

@@ -86,10 +86,10 @@ def test_every_placeholder_is_substituted() -> None:
 
 def test_state_names_are_the_documented_ones() -> None:
     """The states are those of docs/architecture.md."""
-    top = {"Plan", "EraseUnits", "AnythingLeft", "EraseLeft", "EraseManyUnits", "Close", "JobFailed"}
+    top = {"Plan", "EraseUnits", "VerifyUnits", "AnythingLeft", "EraseLeft", "EraseManyUnits", "Close", "JobFailed"}
     loop = {"Again", "Pause", "EraseAgain", "VerifyAgain", "UnitDone", "UnitLeft"}
     many = {"EraseOfMany", "VerifyOfMany", "AgainOfMany", "PauseOfMany", "DoneOfMany", "GaveUpOfMany"}
-    assert set(STATES) == top | {"Erase", "Verify", "UnitGaveUp"} | loop | many
+    assert set(STATES) == top | {"Erase", "UnitGaveUp"} | loop | many
 
 
 def test_state_names_are_unique() -> None:
@@ -102,7 +102,7 @@ def test_both_loops_and_the_first_pass_do_the_same() -> None:
     """Erasing, verifying, choosing and pausing are the same wherever a unit is worked on, but for where they lead."""
     places = {
         "Erase": ("EraseAgain", "EraseOfMany"),
-        "Verify": ("VerifyAgain", "VerifyOfMany"),
+        "VerifyAgain": ("VerifyOfMany",),
         "Again": ("AgainOfMany",),
         "Pause": ("PauseOfMany",),
     }
@@ -196,6 +196,9 @@ class Functions:
             return {"StatusCode": 200, "Payload": self.answer(name, event)}
 
     def answer(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        if "units" in event:
+            verified = [self.answer(name, unit) if unit["again"] else unit for unit in event["units"]]
+            return {"units": verified, "again": any(unit["again"] for unit in verified)}
         if name == "plan-job":
             units = [] if self.manifest else self.planned(event["job_id"])
             return {
@@ -210,14 +213,19 @@ class Functions:
         unit = {key: event[key] for key in ("job_id", "unit", "eraser", "passes_left")}
         if name == "verify-target":
             return {**unit, "again": not done, "wait": 0 if done else self.waits.get(event["unit"], 0)}
-        return {**unit, "more": not done}
+        return {**unit, "more": not done, "again": True, "wait": 0}
 
     def planned(self, job_id: str) -> list[dict[str, Any]]:
         unit = {"job_id": job_id, "passes_left": 600}
         return [{**unit, "unit": u, "eraser": f"erase-{u.split('-')[0]}"} for u in self.units]
 
     def count(self, name: str, unit: str | None = None) -> int:
-        return sum(called == name and unit in (None, event.get("unit")) for called, event in self.calls)
+        """Calls of a function, or those about one unit."""
+        return sum(called == name and (unit is None or unit in _units(event)) for called, event in self.calls)
+
+
+def _units(event: dict[str, Any]) -> list[str]:
+    return [unit["unit"] for unit in event.get("units", [event]) if "unit" in unit]
 
 
 @dataclass
@@ -282,14 +290,14 @@ def finished(client: Any, arn: str) -> dict[str, Any]:
     return dict(described)
 
 
-@pytest.mark.parametrize(("units", "states"), [(1, 6), (2, 8), (3, 10)])
+@pytest.mark.parametrize(("units", "states"), [(1, 6), (2, 7), (3, 8)])
 def test_transitions_of_a_plain_job(run: Runner, units: int, states: int) -> None:
-    """One slice a unit: four states for the job and two for each unit, so eight for eight targets of both kinds."""
+    """One slice a unit: five states for the job and one for each unit, so seven for eight targets of both kinds."""
     names = ["dynamodb-00", "s3-00", "s3-01"][:units]
     job = run(Functions(units=names))
     assert job.status == "SUCCEEDED"
     assert job.transitions == states
-    assert job.entered["Verify"] == units
+    assert job.functions.count("verify-target") == 1
     assert job.output == {"job_id": "er_1-1", "finished": 1, "attention": 0}
 
 
@@ -298,12 +306,20 @@ def test_functions_get_ids_only(run: Runner) -> None:
     job = run(Functions(units=["dynamodb-00"]))
     unit = {"job_id": "er_1-1", "unit": "dynamodb-00", "eraser": "erase-dynamodb", "passes_left": 600}
     ids = {"job_id": "er_1-1", "request_ids": ["er_1"]}
+    erased = {**unit, "more": False, "again": True, "wait": 0}
     assert job.functions.calls == [
         ("plan-job", ids),
         ("erase-dynamodb", unit),
-        ("verify-target", {**unit, "more": False}),
+        ("verify-target", {"job_id": "er_1-1", "units": [erased]}),
         ("close-job", ids),
     ]
+
+
+def test_the_second_pass_is_called_with_single_units(run: Runner) -> None:
+    """From there on, a unit is erased and verified by itself, with what the verifier said of it."""
+    job = run(Functions(units=["dynamodb-00", "s3-00"], slices={"s3-00": 2}))
+    again = {"job_id": "er_1-1", "unit": "s3-00", "eraser": "erase-s3", "passes_left": 600, "again": True, "wait": 0}
+    assert job.functions.calls[-3:-1] == [("erase-s3", again), ("verify-target", {**again, "more": False})]
 
 
 def test_slices_repeat_until_nothing_is_left(run: Runner) -> None:
@@ -312,8 +328,8 @@ def test_slices_repeat_until_nothing_is_left(run: Runner) -> None:
     assert job.status == "SUCCEEDED"
     assert job.functions.count("erase-s3") == 3
     assert job.functions.count("erase-dynamodb") == 1
-    assert job.functions.count("verify-target") == 4
-    assert job.transitions == 8 + 8 + 3, "a second slice of one of two units takes eight more, each further one three"
+    assert job.functions.count("verify-target") == 3
+    assert job.transitions == 7 + 8 + 3, "a second slice of one of two units takes eight more, each further one three"
     assert job.entered["Pause"] == 0
     assert job.functions.count("close-job") == 1
 
@@ -330,8 +346,8 @@ def test_no_unit_is_no_failure(run: Runner) -> None:
     """A plan without units goes straight to Close, which decides what that means."""
     job = run(Functions(units=[]))
     assert job.status == "SUCCEEDED"
-    assert [name for name, _event in job.functions.calls] == ["plan-job", "close-job"]
-    assert job.transitions == 4
+    assert [name for name, _event in job.functions.calls] == ["plan-job", "verify-target", "close-job"]
+    assert job.transitions == 5
 
 
 def test_killed_slice_is_repeated(run: Runner) -> None:
@@ -342,26 +358,48 @@ def test_killed_slice_is_repeated(run: Runner) -> None:
     assert job.functions.count("verify-target") == 1
 
 
-@pytest.mark.parametrize("function", ["erase-s3", "verify-target:s3-00"])
-def test_one_unit_gives_up_alone(run: Runner, function: str) -> None:
-    """A unit whose eraser or verifier always fails gives up; the other is finished, and Close still runs."""
-    job = run(Functions(units=["dynamodb-00", "s3-00"], failures={function: 1000}))
+def test_one_unit_gives_up_alone(run: Runner) -> None:
+    """A unit whose eraser always fails gives up; the other is finished, and Close still runs."""
+    job = run(Functions(units=["dynamodb-00", "s3-00"], failures={"erase-s3": 1000}))
     assert job.status == "SUCCEEDED"
     assert job.entered["UnitGaveUp"] == 1
     assert job.entered["EraseLeft"] == 0
-    assert job.functions.count("verify-target", "dynamodb-00") == 1
+    ((_, event),) = [call for call in job.functions.calls if call[0] == "verify-target"]
+    assert [(unit["unit"], unit["again"]) for unit in event["units"]] == [("dynamodb-00", True), ("s3-00", False)]
     assert job.functions.count("close-job") == 1
 
 
-@pytest.mark.parametrize(("function", "calls"), [("erase-s3", 6), ("verify-target:s3-00", 1)])
-def test_who_gives_up_stays_given_up_while_others_go_on(run: Runner, function: str, calls: int) -> None:
+def test_who_gives_up_stays_given_up_while_others_go_on(run: Runner) -> None:
     """A unit that gave up in the first pass is not taken up again by the second; one that needs more slices is."""
-    names, slices = ["dynamodb-00", "s3-00"], {"dynamodb-00": 3}
-    job = run(Functions(units=names, slices=slices, failures={function: 1000}))
+    functions = Functions(units=["dynamodb-00", "s3-00"], slices={"dynamodb-00": 3}, failures={"erase-s3": 1000})
+    job = run(functions)
     assert job.status == "SUCCEEDED"
-    assert job.functions.count("erase-dynamodb") == 3
-    assert job.functions.count("erase-s3") == calls
-    assert job.functions.count("close-job") == 1
+    assert functions.count("erase-dynamodb") == 3
+    assert functions.count("erase-s3") == 6
+    assert functions.count("close-job") == 1
+
+
+@pytest.mark.parametrize("gave_up", [False, True])
+def test_units_that_cannot_be_verified_together_are_verified_alone(run: Runner, gave_up: bool) -> None:
+    """If the one call for all fails for good, each unit goes on by itself; who gave up before stays given up."""
+    failures = {"verify-target": 6} | ({"erase-s3": 6} if gave_up else {})
+    functions = Functions(units=["dynamodb-00", "s3-00"], failures=failures)
+    job = run(functions)
+    assert job.status == "SUCCEEDED"
+    alone = [event["unit"] for name, event in functions.calls if name == "verify-target" and "unit" in event]
+    assert sorted(alone) == ["dynamodb-00"] + ["s3-00"] * (not gave_up)
+    assert functions.count("erase-s3") == (6 if gave_up else 2)
+    assert job.entered["UnitDone"] == 2
+    assert functions.count("close-job") == 1
+
+
+def test_a_manifest_does_not_need_the_call_for_all(run: Runner) -> None:
+    """There is nothing in it to verify: that it fails keeps none of the manifest's units from being worked on."""
+    functions = Functions(units=["s3-00"], manifest="manifests/er_1-1.json", failures={"verify-target": 6})
+    job = run(functions)
+    assert job.status == "SUCCEEDED"
+    assert (functions.count("erase-s3"), functions.count("verify-target", "s3-00")) == (1, 1)
+    assert functions.count("close-job") == 1
 
 
 @pytest.mark.parametrize("function", ["erase-s3", "verify-target:s3-00"])
@@ -371,7 +409,7 @@ def test_one_unit_gives_up_alone_in_the_second_pass(run: Runner, function: str) 
     class Later(Functions):
         def answer(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
             answered = super().answer(name, event)
-            if (name, event.get("unit")) == ("verify-target", "s3-00"):
+            if "units" in answered and name == "verify-target":
                 self.failures[function] = 1000
             return answered
 
@@ -396,7 +434,7 @@ def test_many_units_come_from_the_manifest(run: Runner) -> None:
     }
     assert job.functions.count("close-job") == 1
     assert job.output == {"job_id": "er_1-1", "finished": 1, "attention": 0}
-    of_the_job = ("Plan", "EraseUnits", "AnythingLeft", "EraseManyUnits", "Close")
+    of_the_job = ("Plan", "EraseUnits", "VerifyUnits", "AnythingLeft", "EraseManyUnits", "Close")
     assert {name: job.entered[name] for name in of_the_job} == dict.fromkeys(of_the_job, 1)
 
 
@@ -415,7 +453,7 @@ def test_a_manifest_that_is_gone_still_closes_the_job(run: Runner) -> None:
     functions = Functions(units=["s3-00"], manifest="manifests/er_1-1.json", is_written=False)
     job = run(functions)
     assert job.status == "SUCCEEDED"
-    assert [name for name, _event in functions.calls] == ["plan-job", "close-job"]
+    assert [name for name, _event in functions.calls] == ["plan-job", "verify-target", "close-job"]
 
 
 @pytest.mark.parametrize("function", ["plan-job", "close-job"])

@@ -5,7 +5,8 @@ What each takes and returns is in ``docs/architecture.md``. Nothing here logs mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging.logger import Logger
@@ -16,7 +17,8 @@ from erasure.entry import reader
 from erasure.errors import InvalidInputError, places_of
 from erasure.ports import AuditLog, Clock, RequestStore, TaskStore, Workflow
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
-from erasure.services.verify_unit import VerifyUnitDependencies, holds_anything, verify_unit
+from erasure.services.side_by_side import side_by_side
+from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, holds_anything, verify_unit
 from erasure.targets.protocol import Deadline
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from erasure.services.plan_job import PlanJobDependencies
 
 Handler = Callable[[Any, Any], Any]
+
+UNITS_AT_ONCE = 2
+"""Verified side by side in one call: as many as a usual job has, one of tables and one of buckets. What a unit holds in
+memory is bounded, and there is room for two."""
 
 
 def make_start_jobs(workflow: Workflow, batch_queue_arn: str, logger: Logger) -> Handler:
@@ -117,7 +123,9 @@ def _unit_of(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_eraser(use: EraseUnitDependencies, margin_seconds: int, session_name: SessionName, logger: Logger) -> Handler:
     """One slice of a unit, of its ``level`` if its targets lead to each other. ``session_name``: of roles that are
-    assumed meanwhile."""
+    assumed meanwhile.
+
+    The answer says ``again`` whatever has been done: only the verifier can tell that a unit needs no more."""
 
     def handle(event: Any, context: Any) -> dict[str, Any]:
         job_id, unit, level = event["job_id"], event["unit"], event.get("level", 0)
@@ -125,7 +133,7 @@ def make_eraser(use: EraseUnitDependencies, margin_seconds: int, session_name: S
         with session_name.of(job_id):
             more = erase_unit(job_id, unit, context.aws_request_id, deadline, use, level)
         logger.info("slice ended", job_id=job_id, unit=unit, more=more)
-        return {**_unit_of(event), "more": more}
+        return {**_unit_of(event), "more": more, "again": True, "wait": 0}
 
     return handle
 
@@ -133,12 +141,12 @@ def make_eraser(use: EraseUnitDependencies, margin_seconds: int, session_name: S
 def make_verify_target(
     use: VerifyUnitDependencies, margin_seconds: int, session_name: SessionName, logger: Logger
 ) -> Handler:
-    """Verify a unit and say what comes next. A unit without passes left goes no further, whatever is left of it.
-    ``erasers`` of the event has the function of each level; the next one's becomes the unit's ``eraser``.
+    """Verify a unit, or all ``units`` of a job, and say what comes next.
 
     Also answers whether some targets hold anything of a subject, and what :mod:`erasure.entry.reader` does: this
     function's role may read them. Those calls have subjects' ids in them, so nothing of them is logged.
     """
+    verifier = _Verifier(use, logger)
 
     def look_up(lookup: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
         subject = Subject(lookup["subject"]["tenant_id"], lookup["subject"]["id"], lookup["subject"]["type"])
@@ -151,19 +159,54 @@ def make_verify_target(
             return look_up(event["lookup"], deadline)
         if not reader.QUESTIONS.isdisjoint(event):
             return reader.answer(event, use.targets, use.reader, deadline)
+        with session_name.of(event["job_id"]):
+            if "units" in event:
+                return verifier.verify_all(event["units"], deadline)
+            return verifier.verify(event, deadline)
+
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class _Verifier:
+    """Verifies units and says what comes next. A unit without passes left goes no further, whatever is left of it.
+    ``erasers`` of a unit has the function of each level; the next one's becomes its ``eraser``."""
+
+    use: VerifyUnitDependencies
+    logger: Logger
+
+    def verify(self, event: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
         job_id, unit = event["job_id"], event["unit"]
-        with session_name.of(job_id):
-            step = verify_unit(job_id, unit, deadline, use, event.get("level", 0))
-        logger.info("unit verified", job_id=job_id, unit=unit, again=step.again, wait=step.wait)
+        step = verify_unit(job_id, unit, deadline, self.use, event.get("level", 0))
+        self.logger.info("unit verified", job_id=job_id, unit=unit, again=step.again, wait=step.wait)
+        return self._following(event, step)
+
+    def verify_all(self, units: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[str, Any]:
+        verified = side_by_side(lambda unit: self._verify_beside_others(unit, deadline), units, UNITS_AT_ONCE)
+        return {"units": verified, "again": any(unit["again"] for unit in verified)}
+
+    def _verify_beside_others(self, event: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+        """What goes wrong with one unit, or takes all the time, is no other's matter: a unit that was not verified
+        goes on, and is verified by itself then."""
+        if not event["again"]:  # its eraser gave up
+            return {**_unit_of(event), "again": False, "wait": 0}
+        if not deadline.expired():
+            try:
+                return self.verify(event, deadline)
+            except Exception as error:
+                kind, places = type(error).__name__, places_of(error)
+                ids = {"job_id": event["job_id"], "unit": event["unit"]}
+                self.logger.error("unit not verified", kind=kind, places=places, **ids)
+        return self._following(event, NextStep(again=True, wait=0, level=event.get("level", 0)))
+
+    def _following(self, event: Mapping[str, Any], step: NextStep) -> dict[str, Any]:
         left = event["passes_left"] - 1
         if step.again and left <= 0:
-            logger.error("unit has no passes left", job_id=job_id, unit=unit)
+            self.logger.error("unit has no passes left", job_id=event["job_id"], unit=event["unit"])
         following = {"passes_left": left, "again": step.again and left > 0, "wait": step.wait}
         if "erasers" in event:
             following |= {"level": step.level, "eraser": event["erasers"][step.level]}
         return {**_unit_of(event), **following}
-
-    return handle
 
 
 def make_close_job(*, requests: RequestStore, tasks: TaskStore, audit: AuditLog, now: Clock, logger: Logger) -> Handler:
