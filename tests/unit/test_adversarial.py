@@ -20,9 +20,10 @@ from erasure.errors import DataMapError, NotFoundError, TargetError
 from erasure.ports import PinnedMap
 from erasure.services.accounts import ACCESS_CATEGORIES, FAMILY
 from erasure.services.erasures import ErasureCommand
-from erasure.targets.protocol import Deadline, VerifyResult
+from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from tests.contract.stores import a_request
 from tests.functional.backend_world import BACKEND_KEY, TARGETS, TENANT, USER, BackendWorld
+from tests.unit.services.world import World
 
 # One bucket: a picture of each person at an exact key, and their invoices, which self-deletion does not cover.
 PICTURE: dict[str, Any] = {
@@ -217,3 +218,44 @@ def test_more_combinations_than_memory_are_one_persons_problem() -> None:
         ("people", [PENDING, PENDING]),
         ("calls", [FAILED, PENDING]),
     ]
+
+
+def _as_pinned(data_map: DataMap, version: int) -> PinnedMap:
+    return PinnedMap(version, data_map.digest, data_map.targets, data_map.families, data_map.identifiers)
+
+
+DOCUMENTS = _item("documents", "content", pk="{tenant_id}#{user_id}")
+BILLS = _files("bills", "record", prefix="{tenant_id}/{user_id}/")
+MAILS: dict[str, Any] = {"name": "mails", "dynamodb": {"table": "app-mails", "key": {"pk": "{email}"}}}
+EMAIL: dict[str, Any] = {"email": {"from": "documents", "attribute": "email", "if_missing": "absent"}}
+ATTACHMENTS: dict[str, Any] = {
+    "name": "attachments",
+    "for_each": "documents",
+    "s3": {"bucket": "attachments", "key": "{documents.attachment}"},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "identifiers", "again"),
+    [(MAILS, EMAIL, False), (MAILS, EMAIL, True), (ATTACHMENTS, {}, False)],
+    ids=["an identifier", "an identifier, asked again", "a child"],
+)
+def test_what_was_forgotten_in_the_map_is_not_absent(
+    more: dict[str, Any], identifiers: dict[str, Any], *, again: bool
+) -> None:
+    """A map is completed after a job has erased the items that led to what was forgotten. Nobody can find that any more,
+    so the retry does not call it absent; nor does another request of the person, where an identifier was to be read."""
+    world = World()
+    forgetful = _map(DOCUMENTS, BILLS)
+    complete = parse_data_map({"version": 1, "identifiers": identifiers, "targets": [DOCUMENTS, BILLS, more]})
+    world.maps.maps = [_as_pinned(forgetful, 1)]
+    request = replace(world.a_request(), family="native")
+    world.requests.records[request.request_id] = request
+    world.target.put(forgetful.targets[0], request.subject.values(), 3)
+    world.target.always["bills"] = SliceResult(0, done=False, problem="access_denied", permanent=True)
+    world.run(request)
+    world.maps.maps = [_as_pinned(complete, 2)]
+    later = world.a_request() if again else request
+    world.plan(f"{later.request_id}-2", later.request_id, attempt=2)
+    part = world.part(f"{later.request_id}-2", later, more["name"])
+    assert (part.status, part.reason) == (FAILED, "missing_value")

@@ -182,6 +182,11 @@ def final_targets(request: ErasureRequest) -> frozenset[str]:
     return frozenset(outcome.target for outcome in request.outcomes if outcome.outcome in FINAL_OUTCOMES)
 
 
+def has_done_something(request: ErasureRequest, target: str) -> bool:
+    """Whether an earlier job of the request has erased or changed anything of the target."""
+    return any(told.target == target and (told.count or told.at_least) for told in request.outcomes)
+
+
 def _unfinished(request: ErasureRequest, covered: Sequence[TargetSpec]) -> list[TargetSpec]:
     """What has no final outcome, and all that leads to it or that it leads to."""
     final = final_targets(request)
@@ -284,6 +289,8 @@ def _part(
     error = refusal(request, spec, all_targets)
     if error is not None:
         return _failed(request, error.code)
+    if _was_led_to(request, spec):
+        return _failed(request, MISSING_VALUE)
     if values_of(request, spec):
         return Part(request.request_id)
     missing = {name for name in needs(spec)[1] if not request.identifiers.get(name)}
@@ -291,6 +298,13 @@ def _part(
     # read is not known to be missing.
     is_absent = bool(missing) and missing.issubset(optional) and missing <= request.identifiers.keys()
     return Part(request.request_id, VERIFIED) if is_absent else _failed(request, MISSING_VALUE)
+
+
+def _was_led_to(request: ErasureRequest, spec: TargetSpec) -> bool:
+    """Whether items that led to the target went with an earlier job, whose map did not know of the target: what they
+    said is lost, and that nothing is found now says nothing."""
+    is_new = all(told.target != spec.name for told in request.outcomes)
+    return is_new and any(has_done_something(request, parent.name) for parent in spec.ancestors())
 
 
 def _failed(request: ErasureRequest, reason: str) -> Part:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from erasure.domain.outcome import FINAL_OUTCOMES
-from erasure.domain.plan import targets_for
+from erasure.domain.plan import has_done_something, targets_for
 from erasure.domain.request import FINISHED, ErasureRequest
 from erasure.domain.scope import needs
 from erasure.ports import DataReader, PinnedMap, RequestStore
@@ -74,23 +74,30 @@ def _wanted(request: ErasureRequest, data_map: PinnedMap) -> frozenset[str]:
 def _in_doubt(
     request: ErasureRequest, identifiers: Mapping[str, Sequence[str]], data_map: PinnedMap, store: RequestStore
 ) -> list[str]:
-    """The optional identifiers that have no value, and of which another request of the subject knows one without
-    having erased what it leads to."""
+    """The optional identifiers that have no value now, although there may have been one: another request of the subject
+    knows it without having erased what it leads to, or a request has erased what it would have been read from before
+    the map said so."""
     missing = [name for name in data_map.optional if name in identifiers and not identifiers[name]]
     if not missing:
         return []
     rows = store.rows_of_subject(request.subject_digest)
     others = store.get_many([row.request_id for row in rows if row.request_id != request.request_id]).values()
     covered = targets_for(request, data_map.targets, data_map.families)
+    sources = {rule.name: rule.source.name for rule in data_map.identifiers}
     return [
         name
         for name in missing
-        if any(
+        if any(_has_erased_unread(each, name, sources[name]) for each in (request, *others))
+        or any(
             other.identifiers.get(name)
             and not _has_erased(other, (spec.name for spec in covered if name in needs(spec)[1]))
             for other in others
         )
     ]
+
+
+def _has_erased_unread(request: ErasureRequest, name: str, source: str) -> bool:
+    return name not in request.identifiers and has_done_something(request, source)
 
 
 def _has_erased(request: ErasureRequest, targets: Iterable[str]) -> bool:
