@@ -122,6 +122,8 @@ class FakeS3:
             return error(404, "NoSuchBucket")
         if request.headers.get("x-amz-expected-bucket-owner", bucket.owner) != bucket.owner:
             return error(403, "AccessDenied", "Access Denied")
+        if len(request.query.get("prefix", "").encode()) > 1024:
+            return error(400, "KeyTooLongError", "Your key is too long")
         if bucket.payer_asks and request.headers.get("x-amz-request-payer") != "requester":
             return error(403, "AccessDenied", "Access Denied")
         answer: Answer = getattr(self, f"_{request.operation}")(bucket, request)

@@ -157,6 +157,20 @@ def test_the_longest_keys_go(s3: Engine, filling: str) -> None:
     assert {key[:9] for key in s3.keys(bucket)} == {"acme/bob/"}
 
 
+@pytest.mark.parametrize("template", [{"prefix": "{tenant_id}/{user_id}/"}, {"key": "{tenant_id}/{user_id}/x"}])
+def test_nothing_lies_under_what_is_longer_than_a_key(s3: Engine, template: dict[str, str]) -> None:
+    """Whoever's ids, or whatever an item's attribute says, make more than a key can hold has nothing there, and is
+    nobody else's problem."""
+    bucket = s3.create_bucket()
+    s3.put(bucket, "acme/ann/x")
+    rule = TargetSpec("documents", "content", s3=S3Rule(bucket, **template))
+    subjects = [{"tenant_id": "acme", "user_id": user} for user in ("😀" * 256, "ann")]
+    none, one = VerifyResult(left=0, complete=True), VerifyResult(left=1, complete=True)
+    assert s3.target().verify(rule, subjects, Deadline(60)) == [none, one]
+    results = s3.target().erase(rule, subjects, Deadline(60))
+    assert results == [SliceResult(erased=0, done=True), SliceResult(erased=1, done=True)]
+
+
 @pytest.mark.parametrize(
     ("feature", "name"),
     [

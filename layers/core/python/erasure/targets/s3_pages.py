@@ -19,6 +19,9 @@ Entry = dict[str, str]
 """One thing to delete: ``Key`` and ``VersionId`` of a version or delete marker, or ``Key`` and ``UploadId``."""
 
 
+LONGEST_KEY_BYTES = 1024
+"""What S3 takes as a key. With more it refuses to look: what an item leads to may be any text."""
+
 MOST_SHARED_PAGES = 16
 """Pages of unfinished uploads that are looked through for several subjects: also what bounds the memory they take."""
 
@@ -81,6 +84,8 @@ def shared_uploads(client: Any, scopes: Mapping[int, Scope], deadline: Deadline)
 
 
 def _pages(client: Any, listing: _Listing, scope: Scope, deadline: Deadline) -> Iterator[list[Entry]]:
+    if len(scope.text.encode()) > LONGEST_KEY_BYTES:
+        return  # no key begins with it
     arguments: dict[str, Any] = {
         **scope.location,
         "Prefix": scope.text,
