@@ -12,10 +12,22 @@ from typing import Any
 
 import pytest
 
+from erasure.domain import data_map_schema
 from erasure.domain.api_key import SCOPES, parse_key
 from erasure.domain.identifiers import is_batch_id, is_request_id
 from erasure.entry import api, backend_auth, exchange, fields, hellojohn, june, native, openapi, operator, velt
-from erasure.services import accounts, api_keys, commands, refusals, start_jobs
+from erasure.services import (
+    accounts,
+    api_keys,
+    commands,
+    erasure_plans,
+    identify,
+    previews,
+    refusals,
+    release_due,
+    start_jobs,
+)
+from erasure.targets import dynamodb_scan
 from tests.unit.openapi_document import closed, problems_of, resolved
 from tests.unit.translated_template import ROOT, source
 
@@ -249,6 +261,15 @@ NUMBERS = [
     ("docs/limits.md", "| {} (Velt),", velt.MAX_ORGANIZATIONS),
     ("docs/limits.md", "for 1,000 subjects {:,} bytes", fields.MAX_COPIED_BYTES // commands.MAX_SUBJECTS),
     ("docs/limits.md", "subjects times targets: {:,}", native.MAX_PLANNED),
+    ("docs/limits.md", "targets in a map | {},", data_map_schema.MAX_TARGETS),
+    ("docs/limits.md", "and {} identifiers,", data_map_schema.MAX_IDENTIFIERS),
+    ("docs/limits.md", "{} paths to redact", data_map_schema.MAX_REDACTED),
+    ("docs/limits.md", "requests of one scan | {:,}:", release_due.ROUND),
+    ("docs/limits.md", "read from up to {:,} items", identify.MAX_ITEMS),
+    ("docs/limits.md", "counts up to {:,} of each target", previews.BOUND),
+    ("docs/limits.md", "follows up to {:,} different values", previews.MAX_LED_TO),
+    ("docs/limits.md", "a preview | {} subjects in a call", erasure_plans.MAX_SUBJECTS),
+    ("docs/limits.md", "at most {}; each reads up to 3,000", dynamodb_scan.MOST_SHARDS),
     ("docs/limits.md", "{:,} at most: one item", api_keys.MAX_CALLS_PER_MINUTE),
     ("docs/limits.md", "5 years, {:,} days", hellojohn.MAX_DELETE_AFTER_DAYS),
     ("docs/api/velt.md", "Up to {:,} different", commands.MAX_SUBJECTS),
@@ -285,8 +306,13 @@ def test_ids_of_examples_are_ids(page: Path) -> None:
 
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 CALLS_WITH_REASONS = {"TargetError", "error_for", "_stalled", "_Verdict", "mismatch"}
+MODULES_OF_REASONS = {
+    "s3_errors.py", "dynamodb_calls.py", "dynamodb_plan.py", "dynamodb_verdict.py", "protocol.py", "task_parts.py",
+    "linked_units.py",
+}  # fmt: skip
 NO_REASONS = {
     "gone",  # somebody else removed it first: neither a problem nor an outcome
+    "blocked",  # an outcome of its own: a lock is no failure
     "pending", "erased", "verified", "failed",  # states of tasks, beside their reasons
 }  # fmt: skip
 
@@ -337,7 +363,7 @@ def reasons() -> set[str]:
         for path in (PACKAGE / folder).glob("*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             found |= set(reasons_in(tree))
-            if path.name in ("s3_errors.py", "dynamodb_calls.py", "dynamodb_plan.py", "task_parts.py"):
+            if path.name in MODULES_OF_REASONS:
                 found |= set(constants_of(tree))
     return found - NO_REASONS
 
@@ -347,7 +373,7 @@ def test_reasons_are_explained() -> None:
     page = read("docs/operations.md").partition("\n## Reasons\n")[2].partition("\n## ")[0]
     explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     found = reasons()
-    assert {"throttled", "blocked", "target_missing", "no_targets", "not_finished", "still_present"} <= found
+    assert {"throttled", "target_missing", "no_targets", "not_finished", "still_present", "children_left"} <= found
     assert explained == found
 
 
