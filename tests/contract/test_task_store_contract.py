@@ -79,6 +79,14 @@ def test_job_is_read_back(stores: Stores) -> None:
     assert stores.tasks.tasks("job-2") == []
 
 
+def test_job_of_a_window_without_a_scan_is_read_back(stores: Stores) -> None:
+    """Whose window a job ends is known, also if its map has nothing to scan."""
+    job = PinnedJob(MAP.version, (ONE, TWO), {}, (TWO,))
+    for _ in range(2):
+        stores.tasks.create_job("job-1", job, MAP, [])
+        assert stores.tasks.pinned("job-1") == job
+
+
 def test_scanning_job_is_read_back(stores: Stores) -> None:
     """The shards of a scan are the job's and its tasks' alike, and how far a slice or the verifier got."""
     spec = replace(TARGETS[0], name="archive")

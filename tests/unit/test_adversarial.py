@@ -20,6 +20,7 @@ from erasure.errors import DataMapError, NotFoundError, TargetError
 from erasure.ports import PinnedMap
 from erasure.services.accounts import ACCESS_CATEGORIES, FAMILY
 from erasure.services.erasures import ErasureCommand
+from erasure.services.release_due import release_due
 from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from tests.contract.stores import a_request
 from tests.functional.backend_world import BACKEND_KEY, TARGETS, TENANT, USER, BackendWorld
@@ -243,8 +244,8 @@ ATTACHMENTS: dict[str, Any] = {
 def test_what_was_forgotten_in_the_map_is_not_absent(
     more: dict[str, Any], identifiers: dict[str, Any], *, again: bool
 ) -> None:
-    """A map is completed after a job has erased the items that led to what was forgotten. Nobody can find that any more,
-    so the retry does not call it absent; nor does another request of the person, where an identifier was to be read."""
+    """A map is completed after a job has erased the items that led to what was forgotten. Nobody finds that any more:
+    the retry does not call it absent, nor does another request of the person, where an identifier was to be read."""
     world = World()
     forgetful = _map(DOCUMENTS, BILLS)
     complete = parse_data_map({"version": 1, "identifiers": identifiers, "targets": [DOCUMENTS, BILLS, more]})
@@ -259,3 +260,23 @@ def test_what_was_forgotten_in_the_map_is_not_absent(
     world.plan(f"{later.request_id}-2", later.request_id, attempt=2)
     part = world.part(f"{later.request_id}-2", later, more["name"])
     assert (part.status, part.reason) == (FAILED, "missing_value")
+
+
+def test_a_map_that_scans_no_more_leaves_nobody_waiting_unseen() -> None:
+    """A map gives up scanning while somebody waits for the end of a window. Nobody would come by again after that, so
+    the job of the window ends the waiting, and calls for attention if it had nothing left to look at."""
+    world = World()
+    scanned = {"name": "events", "dynamodb": {"table": "app-events", "scan": {"actor": "{tenant_id}#{user_id}"}}}
+    world.maps.maps = [_as_pinned(_map(DOCUMENTS, scanned), 1)]
+    request = world.a_request()
+    world.run(request)
+    assert world.record(request).scan_at is not None
+    world.maps.maps = [_as_pinned(_map(DOCUMENTS), 2)]
+    world.run(request, attempt=2)
+    world.clock.advance(24 * 3600)
+    release_due(world.requests, world.queue, world.clock, Deadline(60))
+    assert world.queue.messages == [((request.request_id,), 3)]
+    world.run(request, attempt=3)
+    assert (world.record(request).attention, world.record(request).scan_at) == (True, None)
+    world.run(request, attempt=4)
+    assert (world.record(request).state, world.record(request).attention) == (FINISHED, False)

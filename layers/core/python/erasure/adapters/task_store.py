@@ -135,7 +135,7 @@ class DynamoDBTaskStore:
         }
         planned_alike = _PLANNED_ALIKE
         alike = {":version": to_attribute(data_map.version), ":requests": to_attribute(values["request_ids"])}
-        if job.scans:
+        if job.scans or job.scanning:
             values["scans"] = _scans_to_text(job)
             planned_alike += " AND scans = :scans"
             alike[":scans"] = to_attribute(values["scans"])

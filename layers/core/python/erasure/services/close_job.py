@@ -54,11 +54,12 @@ def close_job(
     could not be closed, after the others were.
     """
     own = parts_by_request(tasks.tasks(job_id))
+    pinned = tasks.pinned(job_id)
+    scanning = frozenset(pinned.scanning if pinned is not None else ())
 
     def close(request_id: str) -> tuple[bool, float] | None:
         parts = own.get(request_id, [])
-        scanned = any(task.shard is not None for task, _ in parts)
-        job = _Job(job_id, outcomes_of(parts), words_of(parts), partial, scanned)
+        job = _Job(job_id, outcomes_of(parts), words_of(parts), partial, request_id in scanning)
         closed = _close(request_id, job, requests, audit, now)
         if closed is None:
             return None
@@ -75,7 +76,8 @@ def close_job(
 @dataclass(frozen=True, slots=True)
 class _Job:
     """A job as one of its requests sees it. ``outcomes``: of the targets that it covered for this request.
-    ``words``: what each calls it when it has done something. ``scanned``: it has scanned tables for the request."""
+    ``words``: what each calls it when it has done something. ``scanned``: it has scanned what there was to scan for the
+    request."""
 
     job_id: str
     outcomes: tuple[TargetOutcome, ...]

@@ -104,19 +104,18 @@ def _scan_now(
     """The requests whose window has ended. Those whose window is open are noted to be scanned at its end."""
     scanning = []
     for request in requests:
+        if request.scan_at is not None and request.scan_at <= use.now():
+            # Also if the map has nothing to scan any more: nobody else comes by to end the waiting.
+            scanning.append(request)
+            continue
         final = final_targets(request)
         windows = [
             spec.window_hours
             for spec in targets_for(request, data_map.targets, data_map.families)
             if spec.is_scan and spec.name not in final
         ]
-        if not windows:
-            continue
-        scan_at = request.scan_at or end_of_window(use.now(), max(windows))
-        if scan_at <= use.now():
-            scanning.append(request)
-        else:
-            use.requests.wait_for_scan(request, job_id, scan_at)
+        if windows:
+            use.requests.wait_for_scan(request, job_id, request.scan_at or end_of_window(use.now(), max(windows)))
     return scanning
 
 
