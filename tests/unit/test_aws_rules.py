@@ -6,15 +6,21 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
+from erasure.domain.data_map_schema import MAX_REDACTED
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.plan import passes_of_each
+from erasure.domain.target_spec import RedactRule
 from erasure.services.start_jobs import JOB_REQUESTS
+from erasure.targets.dynamodb_plan import ErasePlan, Match, Treatment
+from erasure.targets.dynamodb_redact import make_redaction
+from erasure.targets.dynamodb_verdict import judge
 from tests.unit.translated_template import ROOT, of_type, resources, source, translated
 
 ADAPTERS = sorted((ROOT / "layers" / "core" / "python" / "erasure" / "adapters").glob("*.py"))
@@ -296,11 +302,36 @@ def test_the_search_for_reserved_words_finds_them() -> None:
 
 def test_a_plans_expressions_use_placeholders_only() -> None:
     """A team's attributes may be called anything, reserved words included: none of their names is in an expression."""
-    from erasure.targets.dynamodb_plan import ErasePlan, Match
-
     plan = ErasePlan("t", "i", False, ("status", "date"), (Match("user", "ann", False), Match("date", "2026#", True)))
     arguments: dict[str, Any] = plan.key_query()
     for name in ("KeyConditionExpression", "ProjectionExpression"):
         words = set(_WORD.findall(arguments[name])) - {"AND", "begins_with"}
         assert words
         assert all(word[0] in "#:" for word in words)
+
+
+EXPRESSION = 4096
+
+
+@pytest.mark.parametrize("absent", [0, 49])
+def test_a_redaction_fits_into_an_expression(absent: int) -> None:
+    """DynamoDB: 4 KB for an expression. As many paths as a target may have, of eight names each, with nothing in
+    common, are redacted by one update, whether all of them lead to something or one."""
+    paths = [tuple(f"name{number}_{depth}" for depth in range(8)) for number in range(MAX_REDACTED)]
+    redaction = make_redaction([RedactRule(".".join(path), "null") for path in paths])
+    matches = (Match("user", "ann", False), Match("kind", "profile", False))
+    plan = ErasePlan("t", "i", False, ("pk", "sk"), matches, Treatment(redaction=redaction))
+    item: dict[str, Any] = {name: {"S": name} for name in ("pk", "sk")} | {
+        "user": {"S": "ann"},
+        "kind": {"S": "profile"},
+    }
+    for number, (first, *within, last) in enumerate(paths):
+        value: dict[str, Any] = {"M": {} if number < absent else {last: {"S": "x"}}}
+        for name in reversed(within):
+            value = {"M": {name: value}}
+        item[first] = value
+    verdict = judge(plan, item, datetime.now(UTC))
+    assert verdict.operation == "update_item"
+    assert verdict.arguments["UpdateExpression"].count(" = ") == MAX_REDACTED - absent
+    assert len(verdict.arguments["UpdateExpression"]) <= EXPRESSION
+    assert len(verdict.arguments["ConditionExpression"]) <= EXPRESSION
