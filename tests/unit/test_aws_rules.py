@@ -236,6 +236,17 @@ def test_a_catch_all_stands_alone_and_last() -> None:
         assert rules[-1]["ErrorEquals"] == ["States.ALL"]
 
 
+@pytest.mark.parametrize("name", ["Again", "AgainOfMany"])
+def test_no_choice_looks_for_what_may_be_missing(name: str) -> None:
+    """Step Functions: a comparison with a variable that is not there fails the execution, past every Catch. Rules are
+    tried in their order; what And does after a condition that is false is written nowhere. A unit that gave up in its
+    first slice has no ``wait``."""
+    leave, pause = workflow_states()[name]["Choices"]
+    assert leave == {"Not": {"Variable": "$.again", "BooleanEquals": True}, "Next": leave["Next"]}
+    assert workflow_states()[leave["Next"]]["Type"] == "Succeed"
+    assert pause["Variable"] == "$.wait"
+
+
 def test_execution_names_are_taken() -> None:
     """StartExecution: up to 80 characters, and A-Z a-z 0-9 - _ are the ones that can also be logged."""
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", f"{new_request_id()}-{10**9}")
