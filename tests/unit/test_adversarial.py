@@ -8,6 +8,8 @@ from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import strategies as st
 
 from erasure.domain.collisions import check_alone
 from erasure.domain.data_map import DataMap, parse_data_map
@@ -280,3 +282,55 @@ def test_a_map_that_scans_no_more_leaves_nobody_waiting_unseen() -> None:
     assert (world.record(request).attention, world.record(request).scan_at) == (True, None)
     world.run(request, attempt=4)
     assert (world.record(request).state, world.record(request).attention) == (FINISHED, False)
+
+
+_WORDS = ["{tenant_id}", "{user_id}", "{email}", "{documents.a}", "{documents.b}", "x", "y"]
+_RULES = st.tuples(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=4).map("/".join), st.booleans())
+_ODD = st.sampled_from(["t", "u", "x", "y", "t/u", "x/u", "t/u/y", "u/x", "t/x/u"])
+_PLAIN = st.sampled_from(["t", "u", "x", "y"])
+
+
+def _person(values: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    names = ("user_id", "email", "documents.a", "documents.b")
+    return st.fixed_dictionaries({"tenant_id": st.sampled_from("tx"), **dict.fromkeys(names, values)})
+
+
+def _reach(spec: TargetSpec, data_map: DataMap, person: dict[str, str]) -> tuple[str, bool] | None:
+    """What is erased for a person whose items say all this, and whether it is a prefix; ``None``: it is refused."""
+    own = {name for template in spec.templates() for name in template.names} | {"tenant_id", "user_id"}
+    try:
+        check_alone(spec, spec.beside or data_map.targets, {name: person[name] for name in own})
+    except TargetError:
+        return None
+    (template,) = spec.templates()
+    return template.render(person), spec.s3 is not None and spec.s3.prefix is not None
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(one=_RULES, other=_RULES, attacker=_person(_ODD), victim=_person(_PLAIN))
+def test_whatever_ones_ids_and_items_say_what_names_another_stays(
+    one: tuple[str, bool], other: tuple[str, bool], attacker: dict[str, str], victim: dict[str, str]
+) -> None:
+    """Of any two rules in one bucket that a map may have: whatever somebody's address and items say, nothing goes that
+    lies where a rule names another person, whose ids and address are his own."""
+    assume(attacker["user_id"] != victim["user_id"] and attacker["email"] != victim["email"])
+    targets = [DOCUMENTS]
+    for number, (text, is_prefix) in enumerate((one, other)):
+        rule = {"prefix": f"{text}/"} if is_prefix else {"key": text}
+        led = {"for_each": "documents"} if "{documents." in text else {}
+        targets.append({"name": f"rule{number}", **led, "s3": {"bucket": "files", **rule}})
+    try:
+        data_map = parse_data_map({"version": 1, "identifiers": EMAIL, "targets": targets})
+    except DataMapError:
+        reject()
+    _, *rules = data_map.targets
+    for spec in rules:
+        erased = _reach(spec, data_map, attacker)
+        for their in rules:
+            names = their.templates()[0].names
+            kept = _reach(their, data_map, victim) if {"user_id", "email"} & set(names) else None
+            if erased is not None and kept is not None and (their == spec or "user_id" in names or not spec.for_each):
+                (text, is_prefix), (place, is_folder) = erased, kept
+                assert text != place
+                assert not (is_prefix and place.startswith(text))
+                assert not (is_folder and text.startswith(place))
