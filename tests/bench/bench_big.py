@@ -49,7 +49,12 @@ BESIDE = 100
 """Items of the neighbour."""
 FIRST_PORT = 6341
 
+ITEM_BYTES = 950
+DESCRIBED = ("TableName", "TableStatus", "KeySchema", "AttributeDefinitions", "BillingModeSummary")
+
 Row = dict[str, Any]
+Table = dict[str, Any]
+"""As DescribeTable tells about it."""
 Target = dict[str, Any]
 
 OBJECTS: Target = {"name": "objects", "category": "content", "s3": {"bucket": "bench", "prefix": "tenant/{user_id}/"}}
@@ -85,13 +90,13 @@ def run() -> list[Row]:
 # -- what is measured ---------------------------------------------------------------------------------------------
 
 
-def work(targets: Sequence[Target], users: Sequence[str], **endpoints: str) -> Measured:
-    """One job, in a process of its own."""
+def work(targets: Sequence[Target], users: Sequence[str], table: Table | None = None, **endpoints: str) -> Measured:
+    """One job, in a process of its own. ``table``: the description of its table."""
     specs = [spec.to_dict() for spec in parse_data_map({"version": 1, "targets": list(targets)}).targets]
     places = {f"AWS_ENDPOINT_URL_{service.upper()}": endpoint for service, endpoint in endpoints.items()}
     ended = subprocess.run(
         [sys.executable, "-m", "tests.bench.big_work"],
-        input=json.dumps({"specs": specs, "users": users}),
+        input=json.dumps({"specs": specs, "users": users, "table": table}, default=str),
         env=os.environ
         | ENVIRONMENT
         | places
@@ -162,10 +167,10 @@ def measure_links(engine: Engine, size: int) -> Measured:
 
 
 def _on_table(
-    engine: Engine, table: str, targets: Sequence[Target], users: Sequence[str], **endpoints: str
+    engine: Engine, table: Table, targets: Sequence[Target], users: Sequence[str], **endpoints: str
 ) -> Measured:
-    named = [_in_table(target, table) for target in targets]
-    return work(named, users, dynamodb=engine.client.meta.endpoint_url, **endpoints)
+    named = [_in_table(target, table["TableName"]) for target in targets]
+    return work(named, users, table, dynamodb=engine.client.meta.endpoint_url, **endpoints)
 
 
 def _in_table(target: Target, table: str) -> Target:
@@ -174,9 +179,10 @@ def _in_table(target: Target, table: str) -> Target:
     return rest | ({"dynamodb": {"table": table} | rule} if rule else {})
 
 
-def _table_of(engine: Engine, size: int) -> str:
-    """A new table with so many items of the user and some of the neighbour."""
-    table = engine.create_table(["pk", "sk"])
+def _table_of(engine: Engine, size: int) -> Table:
+    """The description of a new table with so many items of the user and some of the neighbour."""
+    described = engine.client.describe_table(TableName=engine.create_table(["pk", "sk"]))["Table"]
+    table = {name: described[name] for name in DESCRIBED} | {"ItemCount": size, "TableSizeBytes": size * ITEM_BYTES}
     _put(engine, table, map(_item, range(size)))
     _put(engine, table, (_item(number, user=NEIGHBOUR) for number in range(BESIDE)))
     return table
@@ -193,14 +199,14 @@ def _item(number: int, *, user: str = USER, kinds: int = KINDS) -> dict[str, Any
     }
 
 
-def _put(engine: Engine, table: str, items: Iterator[dict[str, Any]]) -> None:
-    every = list(items)
+def _put(engine: Engine, table: Table, items: Iterator[dict[str, Any]]) -> None:
+    every, name = list(items), table["TableName"]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda at: engine.put(table, every[at : at + 25]), range(0, len(every), 25)))
+        list(pool.map(lambda at: engine.put(name, every[at : at + 25]), range(0, len(every), 25)))
 
 
-def _count(engine: Engine, table: str, **options: Any) -> int:
-    pages = engine.client.get_paginator("scan").paginate(TableName=table, Select="COUNT", **options)
+def _count(engine: Engine, table: Table, **options: Any) -> int:
+    pages = engine.client.get_paginator("scan").paginate(TableName=table["TableName"], Select="COUNT", **options)
     return sum(page["Count"] for page in pages)
 
 
