@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Part
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.subject import Subject
+from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
 from erasure.errors import InvalidInputError, UnavailableError
-from erasure.ports import RequestRow
+from erasure.ports import PinnedMap, RequestRow
 from tests.unit.services.desk import ANN, BOB, FILES, MENTIONS, NOTES, SESSIONS, TEAMS, Desk, command, users
 
+EVENTS = TargetSpec("events", "content", dynamodb=DynamoDBRule("app-events", KeyRule("actor", "{user_id}"), scan=True))
 STATES = (REQUESTED, STARTED, HELD, FINISHED, CANCELLED)
 
 
@@ -134,6 +137,27 @@ def test_an_open_request_after_its_job_shows_what_was_told(desk: Desk) -> None:
     desk.plan_tasks("job-1", (NOTES, (Part(request.request_id, VERIFIED, 3),)))
     desk.close(request, "job-1", TargetOutcome("notes", "content", "erased", 3), finished=False)
     assert progress(desk, request) == {"notes": ("erased", 3)}
+
+
+def test_what_has_to_be_scanned_for_is_still_to_come(desk: Desk) -> None:
+    """While everything else is done, and until its own job has told what became of it."""
+    desk.maps.maps = [PinnedMap(1, "digest", (NOTES, EVENTS))]
+    desk.service = desk.new_service()
+    request = desk.one()
+    desk.start(request)
+    assert desk.requests.wait_for_scan(request, "job-1", desk.clock() + timedelta(hours=1))
+    desk.plan_tasks("job-1", (NOTES, (Part(request.request_id, PENDING),)))
+    assert progress(desk, request) == {"notes": ("waiting", 0), "events": ("waiting", 0)}
+    request = desk.requests.records[request.request_id]
+    desk.close(request, "job-1", TargetOutcome("notes", "content", "erased", 3), finished=False)
+    assert progress(desk, request) == {"notes": ("erased", 3), "events": ("waiting", 0)}
+
+    desk.start(request, "job-2", attempt=2)
+    desk.plan_tasks("job-2", (EVENTS, (Part(request.request_id, ERASED_UNVERIFIED, 2),)))
+    assert progress(desk, request) == {"notes": ("erased", 3), "events": ("verifying", 2)}
+    request = desk.requests.records[request.request_id]
+    desk.close(request, "job-2", TargetOutcome("events", "content", "erased", 2), finished=True)
+    assert progress(desk, request) == {"events": ("erased", 2)}
 
 
 # Batches

@@ -206,6 +206,14 @@ class RequestReader:
         return sum(working.get(part.request_id) == job_id for part, job_id in parts)
 
     def _progress(self, request: ErasureRequest) -> tuple[TargetProgress, ...]:
+        known = self._worked_on(request)
+        if request.state != STARTED or request.scan_at is None:
+            return known
+        # Its jobs so far have left out what has to be scanned for, and that is no less to come.
+        names = {target.name for target in known}
+        return known + tuple(spec for spec in self._planned(request, scans_only=True) if spec.name not in names)
+
+    def _worked_on(self, request: ErasureRequest) -> tuple[TargetProgress, ...]:
         done = {outcome.target: outcome for outcome in request.outcomes}
         is_told = request.job_id is not None and _is_told(request)
         # Attempt 0 is a job that covers a part of the targets: what it leaves is still to come.
@@ -230,13 +238,14 @@ class RequestReader:
         tasks = self._tasks.tasks(request.job_id)
         return [(task, part) for task in tasks for part in task.parts if part.request_id == request.request_id]
 
-    def _planned(self, request: ErasureRequest) -> Sequence[TargetProgress]:
+    def _planned(self, request: ErasureRequest, *, scans_only: bool = False) -> Sequence[TargetProgress]:
         try:
             data_map = self._map.get()
         except UnavailableError:
             return []
         targets = targets_for(request, data_map.targets, data_map.families)
-        return [TargetProgress(spec.name, spec.category, WAITING, 0, False) for spec in targets]
+        wanted = [spec for spec in targets if spec.is_scan or not scans_only]
+        return [TargetProgress(spec.name, spec.category, WAITING, 0, False) for spec in wanted]
 
 
 def _is_told(request: ErasureRequest) -> bool:
