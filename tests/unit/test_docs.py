@@ -200,6 +200,16 @@ def test_routes_are_documented() -> None:
     assert set(told_routes()) == deployed
 
 
+def test_questions_of_the_guided_deployment_are_counted() -> None:
+    """SAM asks once for every route; the deploying page says how often that is."""
+    page, together = read("docs/deploying.md"), 0
+    for name in ("SubjectApi", "BackendApi"):
+        number = len(source()["Resources"][name]["Properties"]["Events"])
+        assert f"`{name} has no authentication. Is this okay?`, {number} times" in page
+        together += number
+    assert f"rather not answer {together} times" in page
+
+
 def test_scopes_of_routes_are_documented() -> None:
     """Each route is shown with who may call it, those of backends with the scope that they ask for."""
     documented = told_routes()
