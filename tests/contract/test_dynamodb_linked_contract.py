@@ -253,6 +253,22 @@ def test_throttled_deletion_is_sent_again(on_moto: Fixture) -> None:
     assert on_moto.left() == ["bob00002"]
 
 
+def test_deletion_whose_answer_was_lost_is_counted(on_moto: Fixture) -> None:
+    """An item that is gone after a try without an answer was deleted by it: nobody may call it absent."""
+    on_moto.put(1, file={"S": "one"})
+    lost = [client_error("InternalServerError")]
+
+    def delete(call: Any, **arguments: Any) -> Any:
+        answer = call(**arguments)
+        if lost:
+            raise lost.pop()
+        return answer
+
+    client = HookedClient(on_moto.engine.client, delete_item=delete)
+    assert on_moto.erase("key", Judge(), client) == [SliceResult(1, done=True)]
+    assert on_moto.left() == []
+
+
 def test_a_long_queue_is_left_for_another_slice(on_moto: Fixture) -> None:
     """Of a person whose items all have to wait, a bounded number is looked at; another one's go all the same."""
     for number in range(0, 3 * ENOUGH_HELD, 25):

@@ -11,22 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from erasure.errors import TargetError
-from erasure.targets.dynamodb_calls import (
-    MAX_ATTEMPTS,
-    REJECTED,
-    THROTTLED,
-    UNAVAILABLE,
-    Calls,
-    ConditionFailedError,
-)
-from erasure.targets.dynamodb_pacing import Pacer, write_units
+from erasure.targets.dynamodb_calls import MAX_ATTEMPTS, REJECTED, UNAVAILABLE, Calls, ConditionFailedError
+from erasure.targets.dynamodb_pacing import Pacer
 from erasure.targets.dynamodb_plan import Attributes, ErasePlan, identity
 from erasure.targets.dynamodb_reads import get_items
 from erasure.targets.dynamodb_sweep import Claim, Outcome, Progress
-from erasure.targets.dynamodb_verdict import Verdict, judge
+from erasure.targets.dynamodb_verdict import judge
+from erasure.targets.dynamodb_writes import ConditionalWriter, UnansweredError
 from erasure.targets.protocol import Deadline
-
-_SHARE_OF_A_BATCH = 1 / 25
 
 
 @dataclass(slots=True)
@@ -42,10 +34,6 @@ class _Course:
         self.outcome.settled[subject] += 1
 
 
-class _UnansweredError(ConditionFailedError):
-    """The condition failed after an earlier try had no answer."""
-
-
 class Changer:
     """Changes batches of plans that differ in their texts only, of which ``plan`` is one; several threads may use it
     at once. ``now``: aware; what is retained until later stays."""
@@ -53,7 +41,7 @@ class Changer:
     def __init__(self, calls: Calls, plan: ErasePlan, pacer: Pacer, deadline: Deadline, now: datetime) -> None:
         self._calls = calls
         self._plan = plan
-        self._pacer = pacer
+        self._writer = ConditionalWriter(calls, pacer, deadline)
         self._deadline = deadline
         self._now = now
 
@@ -111,11 +99,11 @@ class Changer:
         verdict, key = judge(subject.plan, item, self._now), self._plan.key_of(item)
         written, problem = verdict.operation is not None, verdict.problem
         try:
-            if written and not self._send(verdict):
+            if written and not self._writer.send(str(verdict.operation), verdict.arguments):
                 course.outcome.time_up = True
                 return True
         except ConditionFailedError as error:
-            if isinstance(error, _UnansweredError):
+            if isinstance(error, UnansweredError):
                 course.unanswered.add((subject, identity(key)))
             return False
         except TargetError as error:
@@ -128,26 +116,3 @@ class Changer:
             course.outcome.flaws.setdefault(subject, problem)
         course.settle(subject, key, written)
         return True
-
-    def _send(self, verdict: Verdict) -> bool:
-        """One write, again while what keeps it may pass; False: there is no time for it."""
-        attempt, unanswered = 0, False
-        while self._calls.wait(self._pacer.reserve(1), self._deadline):
-            try:
-                response = self._calls.once(str(verdict.operation), verdict.arguments)
-            except ConditionFailedError:
-                if unanswered:
-                    raise _UnansweredError from None
-                raise
-            except TargetError as error:
-                self._pacer.settle(1, 0)
-                unanswered = unanswered or error.code == UNAVAILABLE
-                if error.code == THROTTLED:
-                    self._pacer.throttled(_SHARE_OF_A_BATCH)
-                attempt += 1
-                if error.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
-                    raise
-                continue
-            self._pacer.settle(1, write_units(response, 1, self._pacer.weights))
-            return True
-        return False

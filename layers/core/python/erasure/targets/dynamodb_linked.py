@@ -13,15 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from erasure.errors import TargetError
-from erasure.targets.dynamodb_calls import (
-    MAX_ATTEMPTS,
-    REJECTED,
-    THROTTLED,
-    UNAVAILABLE,
-    Calls,
-    ConditionFailedError,
-)
-from erasure.targets.dynamodb_pacing import Pacer, write_units
+from erasure.targets.dynamodb_calls import MAX_ATTEMPTS, REJECTED, UNAVAILABLE, Calls, ConditionFailedError
+from erasure.targets.dynamodb_pacing import Pacer
 from erasure.targets.dynamodb_plan import (
     Attributes,
     ErasePlan,
@@ -32,12 +25,14 @@ from erasure.targets.dynamodb_plan import (
 )
 from erasure.targets.dynamodb_reads import get_items
 from erasure.targets.dynamodb_sweep import Claim, Outcome, Progress
+from erasure.targets.dynamodb_writes import ConditionalWriter, UnansweredError
 from erasure.targets.protocol import CHILDREN_LEFT, Deadline, Guard, Verdict
 
 ENOUGH_HELD = 1000
 """A subject with so many items that have to wait for what they lead to is left for another slice."""
 
-_SHARE_OF_A_BATCH = 1 / 25
+_Unanswered = dict[tuple[str, ...], Progress]
+"""Items, and for whom, that may have been deleted although no answer said so: if they are gone, they were."""
 
 
 class GuardedDeleter:
@@ -47,7 +42,7 @@ class GuardedDeleter:
     def __init__(self, calls: Calls, plan: ErasePlan, pacer: Pacer, deadline: Deadline, guard: Guard) -> None:
         self._calls = calls
         self._plan = plan
-        self._pacer = pacer
+        self._writer = ConditionalWriter(calls, pacer, deadline)
         self._deadline = deadline
         self._guard = guard
         self._attributes = tuple(name for name in guard.attributes if name not in plan.key)
@@ -57,6 +52,7 @@ class GuardedDeleter:
     def delete(self, claims: Sequence[Claim]) -> Outcome:
         """Work on at most 100 different items. One that has to stay is settled, with a flaw if it has to go later."""
         outcome, left, attempt = Outcome(), list(claims), 0
+        unanswered: _Unanswered = {}
         try:
             while left and not outcome.time_up:
                 if attempt == MAX_ATTEMPTS:
@@ -66,13 +62,13 @@ class GuardedDeleter:
                 if self._deadline.expired() or (attempt and not self._calls.pause(attempt, self._deadline)):
                     outcome.time_up = True
                     return outcome
-                left = self._once(left, outcome)
+                left = self._once(left, outcome, unanswered)
                 attempt += 1
         except TargetError as error:
             outcome.error = error
         return outcome
 
-    def _once(self, claims: list[Claim], outcome: Outcome) -> list[Claim]:
+    def _once(self, claims: list[Claim], outcome: Outcome, unanswered: _Unanswered) -> list[Claim]:
         """Read, look at and delete each item once; returns what has to be read again."""
         keys, found = [claim.key for claim in claims], dict[tuple[str, ...], Attributes]()
         for items in get_items(self._calls, self._plan, keys, self._deadline, self._attributes):
@@ -82,6 +78,8 @@ class GuardedDeleter:
             item = found.get(identity(claim.key))
             owner = next((own for own in claim.subjects if item is not None and own.plan.covers(item)), None)
             if item is None or owner is None:
+                if item is None and identity(claim.key) in unanswered:
+                    outcome.counted[unanswered[identity(claim.key)]] += 1
                 outcome.settled.update(claim.subjects)  # it is gone, or none of theirs any more
             else:
                 owned.append((claim, owner, item))
@@ -91,17 +89,23 @@ class GuardedDeleter:
         again = []
         for claim, owner, item in owned:
             verdict = _gravest([next(verdicts) for _ in owner.positions])
-            again += self._follow(verdict, claim, owner, item, outcome)
+            again += self._follow(verdict, claim, owner, item, outcome, unanswered)
         return again
 
     def _follow(
-        self, verdict: Verdict, claim: Claim, owner: Progress, item: Attributes, outcome: Outcome
+        self,
+        verdict: Verdict,
+        claim: Claim,
+        owner: Progress,
+        item: Attributes,
+        outcome: Outcome,
+        unanswered: _Unanswered,
     ) -> list[Claim]:
         """What has to be read again of the claim."""
         if outcome.time_up:
             return []
         if verdict.may_go:
-            return self._delete(claim, owner, item, outcome)
+            return self._delete(claim, owner, item, outcome, unanswered)
         if verdict.problem == CHILDREN_LEFT:
             self._hold(owner, outcome)
         elif verdict.problem is not None:
@@ -127,11 +131,16 @@ class GuardedDeleter:
         else:
             raise TargetError(problem, permanent=False)
 
-    def _delete(self, claim: Claim, owner: Progress, item: Attributes, outcome: Outcome) -> list[Claim]:
+    def _delete(
+        self, claim: Claim, owner: Progress, item: Attributes, outcome: Outcome, unanswered: _Unanswered
+    ) -> list[Claim]:
         try:
-            if not self._send(self._arguments(owner.plan, item)):
+            if not self._writer.send("delete_item", self._arguments(owner.plan, item)):
                 outcome.time_up = True
                 return []
+        except UnansweredError:
+            unanswered[identity(claim.key)] = owner
+            return [claim]
         except ConditionFailedError:
             return [claim]
         except TargetError as error:
@@ -165,24 +174,6 @@ class GuardedDeleter:
             "ReturnConsumedCapacity": "INDEXES",
         }
         return arguments | ({"ExpressionAttributeValues": values} if values else {})
-
-    def _send(self, arguments: dict[str, Any]) -> bool:
-        """One deletion, again while what keeps it may pass; False: there is no time for it."""
-        attempt = 0
-        while self._calls.wait(self._pacer.reserve(1), self._deadline):
-            try:
-                response = self._calls.once("delete_item", arguments)
-            except TargetError as error:
-                self._pacer.settle(1, 0)
-                if error.code == THROTTLED:
-                    self._pacer.throttled(_SHARE_OF_A_BATCH)
-                attempt += 1
-                if error.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
-                    raise
-                continue
-            self._pacer.settle(1, write_units(response, 1, self._pacer.weights))
-            return True
-        return False
 
 
 def _gravest(verdicts: Sequence[Verdict]) -> Verdict:
