@@ -12,20 +12,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from moto.core.botocore_stubber import BotocoreStubber
 
 from erasure.domain.data_map import DataMap, parse_data_map
 from erasure.domain.outcome import DETACHED, ERASED, REDACTED, RETAINED, TargetOutcome
-from erasure.services import plan_job
 from erasure.targets.dynamodb import DynamoDBTarget
 from erasure.targets.dynamodb_calls import client_options
 from erasure.targets.s3 import S3Target
 from erasure.targets.s3_client import make_s3_client
-from tests.contract.s3_fake import Raw
 from tests.functional.job_stack import DIGEST_KEY, JobStack
 
 OWNER = "{tenant_id}#{user_id}"
@@ -133,6 +131,10 @@ class Application:
             outcome = told[name]
             assert (outcome.outcome, outcome.kept, outcome.reason) == (kind, kept, None), outcome
             assert outcome.count == count or (outcome.at_least and outcome.count < count), outcome
+
+    @property
+    def scans(self) -> bool:
+        return "events" in self.outcomes()
 
     def check_ways_lead_on(self, things: set[str]) -> None:
         """Whatever is found through an item has that item: documents lead to files and pages, pages to images."""
@@ -319,6 +321,9 @@ WAYS = {
 
 # The wire
 
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -327,6 +332,7 @@ class Call:
     service: str
     operation: str
     place: str
+    body: bytes = b""
 
     @property
     def of_application(self) -> bool:
@@ -340,7 +346,7 @@ class Wire:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.before: Callable[[Call], AWSResponse | None] = lambda _: None
+        self.before: Callable[[Call], Answer | None] = lambda _: None
         self.after: Callable[[Call], None] = lambda _: None
         self._aside = threading.local()
         real = BotocoreStubber.process_request
@@ -350,6 +356,9 @@ class Wire:
                 return real(stubber, request)
             call = call_of(request)
             answer: Any = self.before(call)
+            if answer is None and call.operation in ("GET retention", "GET legal-hold"):
+                # Moto answers with the object; AWS says that a bucket without Object Lock has no locks.
+                answer = refusal(call, "", "InvalidRequest", 400)
             if answer is None:
                 answer = real(stubber, request)
             self.aside(lambda: self.after(call))
@@ -377,11 +386,11 @@ def call_of(request: Any) -> Call:
     if ".s3." in f".{url.netloc}":
         bucket = url.netloc.partition(".s3")[0] if not url.netloc.startswith("s3") else url.path.split("/")[1]
         kind = url.query.partition("&")[0].partition("=")[0]
-        return Call("s3", f"{request.method} {kind}".strip(), unquote(bucket))
+        return Call("s3", f"{request.method} {kind}".strip(), unquote(bucket), request.body or b"")
     return Call("", target, "")
 
 
-def refusal(call: Call, dynamodb_code: str, s3_code: str, s3_status: int) -> AWSResponse:
+def refusal(call: Call, dynamodb_code: str, s3_code: str, s3_status: int) -> Answer:
     """The error with which the service of the call answers."""
     if call.service == "dynamodb":
         body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{dynamodb_code}", "message": "no"}).encode()
@@ -389,24 +398,46 @@ def refusal(call: Call, dynamodb_code: str, s3_code: str, s3_status: int) -> AWS
     return _response(s3_status, "application/xml", f"<Error><Code>{s3_code}</Code><Message/></Error>".encode())
 
 
-def _response(status: int, content_type: str, body: bytes) -> AWSResponse:
-    headers: Any = {"Content-Type": content_type}
-    return AWSResponse("", status, headers, Raw(body))
+def _response(status: int, content_type: str, body: bytes) -> Answer:
+    return status, {"Content-Type": content_type}, body
 
 
-def denied(call: Call) -> AWSResponse:
+def partly_deleted(call: Call, stack: JobStack, errors: Mapping[str, str]) -> Answer:
+    """DeleteObjects as S3 answers it when some keys have ``errors``, by key: the others are gone."""
+    namespace = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+    asked = [
+        {name: entry.findtext(f"{namespace}{name}") or "" for name in ("Key", "VersionId")}
+        for entry in ElementTree.fromstring(call.body).iter(f"{namespace}Object")  # noqa: S314 - our own client wrote it
+    ]
+    rest = [entry for entry in asked if entry["Key"] not in errors]
+    if rest:
+        stack.s3.delete_objects(Bucket=call.place, Delete={"Objects": rest})
+    failed = "".join(
+        f"<Error><Key>{entry['Key']}</Key><VersionId>{entry['VersionId']}</VersionId>"
+        f"<Code>{errors[entry['Key']]}</Code><Message/></Error>"
+        for entry in asked
+        if entry["Key"] in errors
+    )
+    return _response(200, "application/xml", f"<DeleteResult>{failed}</DeleteResult>".encode())
+
+
+def denied(call: Call) -> Answer:
     return refusal(call, "AccessDeniedException", "AccessDenied", 403)
 
 
-def throttled(call: Call) -> AWSResponse:
+def missing(call: Call) -> Answer:
+    return refusal(call, "ResourceNotFoundException", "NoSuchBucket", 404)
+
+
+def throttled(call: Call) -> Answer:
     return refusal(call, "ThrottlingException", "SlowDown", 503)
 
 
 # The service beside it
 
 
-def without_waiting(stack: JobStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Erasers whose pauses and paces take no time, with clients as in the cloud; scans that are due at once."""
+def without_waiting(stack: JobStack) -> None:
+    """Erasers whose pauses and paces take no time, with clients as in the cloud."""
     moment = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -419,4 +450,3 @@ def without_waiting(stack: JobStack, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     buckets = make_s3_client(session, Config(retries={"mode": "standard", "total_max_attempts": 1}))
     stack.targets.update(dynamodb=tables, s3=S3Target(buckets, sleep=sleep))
-    monkeypatch.setattr(plan_job, "end_of_window", lambda now, _hours: now)
