@@ -101,6 +101,109 @@ def test_value_leaves_the_attribute_and_the_item_the_index(dynamodb: Engine, hel
     assert detach(dynamodb, rule, "1") == [SliceResult(0, done=True)]
 
 
+def maps(*members: Any) -> Any:
+    """A list of maps; a text stands for the map that names somebody of this id."""
+    return {"L": [person(member) if isinstance(member, str) else member for member in members]}
+
+
+def person(who: str, *, role: str = "editor") -> Any:
+    details = {"since": {"N": "1700000000.5"}, "tags": {"L": [{"S": who}]}, "1": {"NULL": True}}
+    return {"M": {"user_id": {"S": who}, "role": {"S": role}, "details": {"M": details}}}
+
+
+def members(table: str, key: str = "user_id") -> TargetSpec:
+    return spec(table, ORG, FOR, "by-mention", DetachRule("mentions", key=key))
+
+
+NOBODY: Any = {"M": {"user": {"S": "1"}, "details": {"M": {"user_id": {"S": "1"}}}}}
+NULL_MEMBER: Any = {"M": {"user_id": {"NULL": True}}}
+
+
+@pytest.mark.parametrize(
+    ("held", "after"),
+    [
+        (maps("10", "1", "2"), maps("10", "2")),
+        (maps("1", "10", person("1", role="owner"), "01"), maps("10", "01")),
+        (maps("1"), maps()),
+        (maps(), maps()),
+        (maps("10", "2"), maps("10", "2")),
+        (maps({"S": "1"}, NOBODY, "1", {"N": "1"}, {"M": {}}), maps({"S": "1"}, NOBODY, {"N": "1"}, {"M": {}})),
+        (maps(NULL_MEMBER, "1"), maps(NULL_MEMBER)),
+        (maps(*["1", "10"] * 130), maps(*["10"] * 130)),
+        (None, None),
+    ],
+    ids=["among others", "twice", "alone", "none", "not there", "no maps", "null", "often", "no attribute"],
+)
+def test_maps_that_name_the_subject_leave_the_list(dynamodb: Engine, held: Any, after: Any) -> None:
+    """Every map whose key names the subject goes as a whole; all other elements stay as they are."""
+    item, other = comment("a", "1", held), comment("b", "10", held)
+    table = table_of(dynamodb, item, other)
+    rule = members(table)
+    assert left(dynamodb, rule, "1", "10") == [1, 1]
+    assert detach(dynamodb, rule, "1") == [SliceResult(1, done=True)]
+    expected = without(item, "for", "mentions") | ({} if after is None else {"mentions": after})
+    assert_stored(dynamodb, table, expected, other)
+    assert left(dynamodb, rule, "1", "10") == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("held", "changed", "after"),
+    [
+        (maps("2", "1", "3"), maps("9", "2", "1", "3"), maps("9", "2", "3")),
+        (maps("2", "1"), maps("2", "1", "9", "1"), maps("2", "9")),
+        (maps("2", "1"), maps(person("2", role="owner"), "1"), maps(person("2", role="owner"))),
+        (maps("2", "1"), maps("1", "2"), maps("2")),
+        (maps("1", "2"), maps("2"), maps("2")),
+        (maps("2"), maps("2", "1"), maps("2")),
+    ],
+    ids=["before it", "once more", "another's role", "order", "gone", "came"],
+)
+def test_maps_that_others_write_meanwhile_are_kept(dynamodb: Engine, held: Any, changed: Any, after: Any) -> None:
+    """Whatever another writer does to the list of maps in between stays, and the subject's map goes all the same."""
+    item = comment("a", "1", held)
+    table = table_of(dynamodb, item)
+    write = before_the_first_update(lambda: dynamodb.put(table, [item | {"mentions": changed}]))
+    client = HookedClient(dynamodb.client, update_item=write)
+    assert detach(dynamodb, members(table), "1", client=client) == [SliceResult(1, done=True)]
+    assert_stored(dynamodb, table, without(item, "for", mentions=after))
+
+
+def test_map_that_came_back_is_seen_while_the_index_still_lists_the_item(dynamodb: Engine) -> None:
+    """An item that a stale index lists, without the key but with the subject's map, is not clean; without it it is."""
+    table = table_of(dynamodb)
+    for held, count in ((maps("2", "1"), 1), (maps("2", NOBODY, {"S": "1"}), 0)):
+        dynamodb.put(table, [comment("a", "1", held)])
+
+        def query(call: Any, held: Any = held, **arguments: Any) -> Any:
+            answer = call(**arguments)
+            dynamodb.put(table, [without(comment("a", "1", held), "for")])
+            return answer
+
+        client = HookedClient(dynamodb.client, query=query)
+        (found,) = dynamodb.target(client).verify(members(table), [user("1")], Deadline(60))
+        assert found == VerifyResult(count, complete=True)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"SS": ["1"]},
+        {"S": "1"},
+        {"M": {"user_id": {"S": "1"}}},
+        maps({"M": {"user_id": {"N": "1"}}}),
+        maps("1", {"M": {"user_id": {"SS": ["1"]}}}),
+    ],
+    ids=str,
+)
+def test_list_of_which_nobody_can_say_whom_it_names_is_left_and_told(dynamodb: Engine, held: Any) -> None:
+    """With a key, anything but a list, or a map whose key is no string, is not touched and is told."""
+    odd, fine = comment("a", "1", held), comment("b", "2", maps("1", "2"))
+    table = table_of(dynamodb, odd, fine)
+    assert detach(dynamodb, members(table), "1", "2") == [REJECTED, SliceResult(1, done=True)]
+    assert_stored(dynamodb, table, odd, without(fine, "for", mentions=maps("1")))
+    assert left(dynamodb, members(table), "1", "2") == [1, 0]
+
+
 @pytest.mark.parametrize(
     "held",
     [{"N": "1"}, {"L": [{"M": {"id": {"S": "1"}}}]}, {"L": [{"S": "1"}, {"N": "1"}]}, {"M": {"1": {"S": "1"}}}],

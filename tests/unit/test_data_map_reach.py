@@ -63,6 +63,9 @@ def test_value_to_detach() -> None:
     action = {"detach": {"attribute": "mentioned", "value": "u:{tenant_id}:{user_id}"}}
     (mentions, *_) = parse_data_map(changed("targets.0.action", action, of=WIDE)).targets
     assert mentions.detach == DetachRule("mentioned", "u:{tenant_id}:{user_id}")
+    action = {"detach": {"attribute": "mentioned", "key": "user_id"}}
+    (mentions, *_) = parse_data_map(changed("targets.0.action", action, of=WIDE)).targets
+    assert mentions.detach == DetachRule("mentioned", "{user_id}", "user_id")
     of_group = {
         "name": "shares",
         "subjects": ["group"],
@@ -115,6 +118,8 @@ ELSEWHERE = "{tenant_id}/{user_id}/"
         ("targets.0.action.detach.attribute", "", "targets[0].action.detach.attribute", "at least 1"),
         ("targets.0.action.detach.from", "x", "targets[0].action.detach.from", "not a known key"),
         ("targets.0.action.detach.value", "", "targets[0].action.detach.value", "at least 1"),
+        ("targets.0.action.detach.key", "", "targets[0].action.detach.key", "at least 1"),
+        ("targets.0.action.detach", {"attribute": "mention", "key": "id"}, "targets[0].action.detach.key", "of maps"),
         ("targets.0.action.detach.value", "everyone", "targets[0].action.detach.value", "must hold {user_id}"),
         ("targets.0.action.detach.value", "{tenant_id}", "targets[0].action.detach.value", "must hold {user_id}"),
         ("targets.0.action.detach.value", "{user_id", "targets[0].action.detach.value", "braces"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,22 @@ def test_other_types_are_refused(likes: dict[str, Any]) -> None:
     others = item(likes=likes)
     del others["for"]
     assert make_update(PLAN, others) is None
+
+
+def test_maps_are_taken_out_of_the_list_as_it_was_read() -> None:
+    """Of maps, those whose key is the value go, under the condition that the list is as it was read."""
+    of_maps = replace(PLAN, treatment=Treatment(Detachment("likes", "ann", frozenset({"for"}), "id")))
+    ann, anna = {"M": {"id": {"S": "ann"}}}, {"M": {"id": {"S": "anna"}}}
+    likes = {"L": [ann, anna, {"S": "ann"}, ann]}
+    update = make_update(of_maps, item(likes=likes))
+    assert update is not None
+    made = update.arguments(of_maps, {"id": {"S": "1"}})
+    assert made["UpdateExpression"] == "REMOVE #a[3], #a[0], #m1"
+    assert made["ConditionExpression"].endswith(" AND #a = :a")
+    assert made["ExpressionAttributeValues"][":a"] == likes
+    assert of_maps.detachment is not None
+    assert of_maps.detachment.holds({"likes": likes})
+    assert not of_maps.detachment.holds({"likes": {"L": likes["L"][1:3]}})
 
 
 def test_one_update_never_outgrows_an_expression() -> None:

@@ -39,6 +39,7 @@ def test_targets_that_earlier_versions_kept_are_read() -> None:
     [
         TargetSpec("files", "content", s3=S3Rule("files", "{tenant_id}/{user_id}/"), subjects=("group",)),
         TargetSpec("notes", "content", BY_MENTION, detach=DetachRule("ids", "{tenant_id}/{user_id}")),
+        TargetSpec("notes", "content", BY_MENTION, detach=DetachRule("members", key="user_id")),
         TargetSpec(
             "bills",
             "record",

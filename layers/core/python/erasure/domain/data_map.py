@@ -157,7 +157,7 @@ def _spec(target: Target) -> TargetSpec:
     detach: DetachRule | None = None
     redact: tuple[RedactRule, ...] = ()
     if isinstance(target.action, DetachAction):
-        detach = DetachRule(target.action.detach.attribute, value_of(target.action, target))
+        detach = DetachRule(target.action.detach.attribute, value_of(target.action, target), target.action.detach.key)
     elif isinstance(target.action, RedactAction):
         redact = tuple(_redact_rule(path, form) for path, form in target.action.redact.items())
     retain = target.retain

@@ -169,6 +169,8 @@ def _detach_problems(action: DetachAction, target: Target, path: str, known: Kno
     """What is taken out is the subject's alone. Without an organization: it is not known when all are erased."""
     if target.dynamodb is None or target.dynamodb.index is None:
         yield path, "detach needs a dynamodb rule with an index, through which the items are found"
+    elif action.detach.key and action.detach.attribute in target.dynamodb.matches:
+        yield f"{path}.detach.key", "is for a list of maps, which a key attribute of the index cannot hold"
     here = f"{path}.detach.value"
     try:
         template = parsed(value_of(action, target), here)

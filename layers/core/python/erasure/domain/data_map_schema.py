@@ -46,6 +46,7 @@ class Detach(_Model):
     attribute: _AttributeName
     value: _TemplateText = ""
     """Left out: the subject's id."""
+    key: _AttributeName = ""
 
 
 class DetachAction(_Model):

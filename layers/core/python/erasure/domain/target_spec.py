@@ -57,11 +57,13 @@ class DetachRule:
     """Take a value out of ``attribute`` (a string set, a list of strings or a string) of items that others own.
 
     ``value``: template of what is taken out. The key attributes of the index through which the items are found go too
-    where they name the subject, so that nothing keeps pointing at it.
+    where they name the subject, so that nothing keeps pointing at it. ``key``: the attribute holds a list of maps, and
+    those go whose own attribute of this name is the value.
     """
 
     attribute: str
     value: str = "{user_id}"
+    key: str = ""
 
 
 REMOVE, NULL, CONSTANT, DIGEST = "remove", "null", "constant", "digest"

@@ -46,18 +46,29 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Detachment:
-    """What is taken out of items that stay: ``value`` out of ``attribute``, and the matched attributes ``naming``."""
+    """What is taken out of items that stay: ``value`` out of ``attribute``, and the matched attributes ``naming``.
+
+    ``key``: the attribute is a list of maps, of which those go that hold the value under this name.
+    """
 
     attribute: str
     value: str
     naming: frozenset[str]
+    key: str = ""
 
     def holds(self, item: Attributes) -> bool:
-        """Whether the value is in the attribute: as a member of a set, an element of a list, or the string itself."""
+        """Whether the value is in the attribute: as a member of a set, an element of a list, or the string itself; or
+        in one of its maps."""
         found = item.get(self.attribute, {})
+        if self.key:
+            return any(self.named_by(element) == {"S": self.value} for element in found.get("L", ()))
         return (
             found.get("S") == self.value or self.value in found.get("SS", ()) or {"S": self.value} in found.get("L", ())
         )
+
+    def named_by(self, element: Attributes) -> Any:
+        """What an element of the list holds under ``key``; ``None``: nothing, or it is no map."""
+        return element.get("M", {}).get(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +240,7 @@ def render_detachment(rule: DynamoDBRule, detach: DetachRule, values: Mapping[st
     if not _names_subject(value):
         raise mismatch("the value to detach names no subject and would be everybody's")
     naming = frozenset(key_rule.attribute for key_rule in _rules(rule) if _names_subject(_parsed(key_rule)))
-    return Detachment(detach.attribute, _rendered(value, values), naming)
+    return Detachment(detach.attribute, _rendered(value, values), naming, detach.key)
 
 
 def _rules(rule: DynamoDBRule) -> tuple[KeyRule, ...]:
