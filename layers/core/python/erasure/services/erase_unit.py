@@ -18,7 +18,15 @@ from erasure.services.linked_targets import target_of
 from erasure.services.linked_units import CHILDREN_FAILED, children_of, guard_for
 from erasure.services.scan_progress import after_erasing, range_of
 from erasure.services.side_by_side import side_by_side
-from erasure.services.task_parts import INTERNAL_ERROR, Group, Requests, groups_of, replaced, workable_requests
+from erasure.services.task_parts import (
+    INTERNAL_ERROR,
+    Group,
+    Requests,
+    groups_of,
+    replaced,
+    sharing_targets,
+    workable_requests,
+)
 from erasure.targets.protocol import CHILDREN_LEFT, Deadline, ItemReader, ScanRange, SliceResult, Target
 
 MAX_STALLS = 10
@@ -57,7 +65,8 @@ def erase_unit(
         for task in own
         if any(part.request_id in requests for part in task.parts_in(PENDING))
     ]
-    more = side_by_side(lambda work: _run_slice(work, slice_id, deadline, use), workable, PARALLEL_TASKS)
+    shared = replace(use, targets=sharing_targets(tasks, use.targets))
+    more = side_by_side(lambda work: _run_slice(work, slice_id, deadline, shared), workable, PARALLEL_TASKS)
     return any(more)
 
 

@@ -10,12 +10,24 @@ from erasure.domain.outcome import FAILED as OUTCOME_FAILED
 from erasure.domain.plan import FAILED, MISSING_VALUE, PENDING, VERIFIED, Part, Task, values_of
 from erasure.domain.request import STARTED, ErasureRequest
 from erasure.ports import RequestStore
-from erasure.targets.protocol import SliceResult, VerifyResult
+from erasure.targets.protocol import Sharing, SliceResult, Target, VerifyResult
 
 INTERNAL_ERROR = "internal_error"
 """The reason of a part whose target raised an exception."""
 
 Requests = Mapping[str, ErasureRequest]
+
+
+def sharing_targets(tasks: Sequence[Task], targets: Mapping[str, Target]) -> Mapping[str, Target]:
+    """``targets``, by kind, for one call that works on these tasks of a unit: they share what they can.
+
+    Targets that lead to each other share nothing: whether an item may go is asked right before it does.
+    """
+    specs = [task.spec for task in tasks]
+    if any(spec.for_each is not None for spec in specs):
+        return targets
+    kinds = {spec.kind: targets[spec.kind] for spec in specs}
+    return {kind: own.for_unit(specs) if isinstance(own, Sharing) else own for kind, own in kinds.items()}
 
 
 def parts_by_request(tasks: Sequence[Task]) -> dict[str, list[tuple[Task, Part]]]:

@@ -30,6 +30,7 @@ from erasure.services.task_parts import (
     all_kept,
     groups_of,
     replaced,
+    sharing_targets,
     workable_requests,
 )
 from erasure.targets.protocol import Deadline, ItemReader, ScanRange, Target, VerifyResult
@@ -70,10 +71,11 @@ def verify_unit(job_id: str, unit: str, deadline: Deadline, use: VerifyUnitDepen
     # A request that may no longer be erased is not worked on again: its parts stay as they are.
     still_open = [part for task in tasks for part in task.parts if _is_open(part)]
     requests = workable_requests(job_id, still_open, use.requests)
+    shared = replace(use, targets=sharing_targets(tasks, use.targets))
     verified: list[Task] = []
     for _, same in groupby(sorted(tasks, key=_level), key=_level):
         work = [_Work(task, children_of(task, verified), requests) for task in same]
-        verified += side_by_side(lambda own: _verify_task(own, deadline, use), work, PARALLEL_TASKS)
+        verified += side_by_side(lambda own: _verify_task(own, deadline, shared), work, PARALLEL_TASKS)
     tasks = go_back(verified, requests, use.tasks, use.max_rounds)
     open_parts = [
         (task.level, part) for task in tasks for part in task.parts if part.request_id in requests and _is_open(part)

@@ -26,6 +26,7 @@ from erasure.targets.protocol import (
     ItemReader,
     OnErased,
     ScanRange,
+    Sharing,
     SliceResult,
     Target,
     Values,
@@ -71,7 +72,7 @@ class ByAccount(Generic[T_co]):
     """
 
     def __init__(self, own: T_co, make: Callable[[Any, str], T_co], sessions: Sessions, purpose: str) -> None:
-        self._own = own
+        self.own = own
         self._make = make
         self._sessions = sessions
         self._purpose = purpose
@@ -82,7 +83,7 @@ class ByAccount(Generic[T_co]):
         """Raises :class:`TargetError` if the target's role cannot be assumed: ``access_denied`` or ``rejected``
         (permanent), ``throttled``, ``unavailable``."""
         if spec.role is None:
-            return self._own
+            return self.own
         account = _account_of(spec.role)
         policy = session_policy(spec, self._purpose, self._sessions.region)
         session = self._open(spec.role, policy)
@@ -123,11 +124,38 @@ class Tables(Target, ItemReader, Protocol):
     def shards(self, spec: TargetSpec, deadline: Deadline) -> tuple[Shard, ...]: ...
 
 
+class Accounts(Protocol[T_co]):
+    @property
+    def own(self) -> T_co:
+        """For targets without a role."""
+
+    def of(self, spec: TargetSpec) -> T_co:
+        """As :meth:`ByAccount.of`."""
+
+
+class _OwnForUnit:
+    """Targets by account, of which the own one is another."""
+
+    def __init__(self, own: Target, others: Accounts[Target]) -> None:
+        self.own = own
+        self._others = others
+
+    def of(self, spec: TargetSpec) -> Target:
+        return self.own if spec.role is None else self._others.of(spec)
+
+
 class AssumedTargets:
     """A :class:`erasure.targets.protocol.Target` for the targets of one kind, in whatever account they are."""
 
-    def __init__(self, targets: ByAccount[Target]) -> None:
+    def __init__(self, targets: Accounts[Target]) -> None:
         self._targets = targets
+
+    def for_unit(self, specs: Sequence[TargetSpec]) -> AssumedTargets:
+        """Targets of the own account share what they can. Each role's session sees one target's place only."""
+        own = self._targets.own
+        if not isinstance(own, Sharing):
+            return self
+        return AssumedTargets(_OwnForUnit(own.for_unit([spec for spec in specs if spec.role is None]), self._targets))
 
     def erase(
         self,

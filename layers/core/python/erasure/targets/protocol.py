@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from erasure.domain.outcome import NOTHING_KEPT, Kept
 from erasure.domain.target_spec import TargetSpec
@@ -152,3 +152,12 @@ class Target(Protocol):
     def verify(
         self, spec: TargetSpec, subjects: Sequence[Values], deadline: Deadline, scan: ScanRange | None = None
     ) -> list[VerifyResult]: ...
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """Of a kind of target that can do some of the work for several targets of a unit once."""
+
+    def for_unit(self, specs: Sequence[TargetSpec]) -> Target:
+        """For these targets and one call: what it shares is as old as that. Not for what has to be seen at a certain
+        moment, such as the things that an item leads to right before it is deleted."""

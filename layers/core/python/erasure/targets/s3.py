@@ -7,9 +7,10 @@ the slice ends with the problem ``throttled``.
 
 from __future__ import annotations
 
+import copy
 import random as randomness
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,8 +20,10 @@ from erasure.domain.target_spec import TargetSpec
 from erasure.targets.protocol import Deadline, Guard, OnErased, ScanRange, SliceResult, Values, VerifyResult
 from erasure.targets.s3_calls import Outcome
 from erasure.targets.s3_client import make_s3_client, require_delete_results
-from erasure.targets.s3_scope import scopes_of
-from erasure.targets.s3_slice import LISTS_BESIDE, MAX_ATTEMPTS, Slice, Work
+from erasure.targets.s3_pages import shared_uploads
+from erasure.targets.s3_scope import Scope, scopes_of
+from erasure.targets.s3_slice import LISTS_BESIDE, MAX_ATTEMPTS, Slice, Uploads, Work
+from erasure.targets.s3_uploads import UploadsOfUnit
 from erasure.targets.s3_verify import Look
 
 __all__ = ["MAX_ATTEMPTS", "S3Target", "make_s3_client"]
@@ -59,6 +62,14 @@ class S3Target:
         self._concurrency = concurrency
         self._sleep = sleep
         self._random = random
+        self._of_unit: UploadsOfUnit | None = None
+
+    def for_unit(self, specs: Sequence[TargetSpec]) -> S3Target:
+        """The same, for these targets of one unit, in one call: unfinished uploads of a bucket that several of them
+        have are listed once for all."""
+        target = copy.copy(self)
+        target._of_unit = UploadsOfUnit(specs)
+        return target
 
     def erase(
         self,
@@ -88,6 +99,7 @@ class S3Target:
                 deadline,
                 on_erased or _ignore,
                 self._concurrency,
+                self._uploads(scopes.owned, deadline),
                 lambda work: self._perform(work, deadline),
             )
             results = work.run()
@@ -111,12 +123,20 @@ class S3Target:
         """
         scopes = scopes_of(spec, subjects, self._expected_owner)
         with self._pool() as pool:
-            results = Look(self._client, pool, scopes.owned, deadline, self._now).run()
+            uploads = self._uploads(scopes.owned, deadline)
+            results = Look(self._client, pool, scopes.owned, deadline, uploads, self._now).run()
         for position, error in scopes.refused.items():
             results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)
         for position, first in scopes.same_as.items():
             results[position] = results[first]
         return [results[position] for position in range(len(subjects))]
+
+    def _uploads(self, scopes: Mapping[int, Scope], deadline: Deadline) -> Uploads | None:
+        """How unfinished uploads of all these are listed at once, if they are."""
+        of_unit = self._of_unit
+        if of_unit is not None and any(of_unit.are_shared(scope.bucket) for scope in scopes.values()):
+            return lambda: of_unit.of(self._client, scopes, deadline)
+        return (lambda: shared_uploads(self._client, scopes, deadline)) if len(scopes) > 1 else None
 
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=self._concurrency + LISTS_BESIDE)

@@ -23,7 +23,6 @@ from erasure.targets.s3_pages import (
     NotSharedError,
     OutOfTimeError,
     one_behind,
-    shared_uploads,
     upload_pages,
     version_pages,
 )
@@ -58,6 +57,9 @@ class Work:
 
 Page = Mapping[int, list[Entry]]
 """What a listing found, by owner."""
+
+Uploads = Callable[[], Page]
+"""Raises :class:`NotSharedError`, and what listing raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ class _Account:
         return SliceResult(self.erased, done=not self.cut and not problems, problem=problem)
 
 
+def _once(uploads: Uploads) -> Iterator[Page]:
+    yield uploads()
+
+
 class _Filling:
     """Entries of several subjects on their way into full calls: :data:`PAGE_ENTRIES` each."""
 
@@ -127,7 +133,8 @@ class _Filling:
 class Slice:
     """The deciding thread's view: what waits, what is under way, what has become of the rest.
 
-    ``scopes``: all of one bucket, by owner. ``perform`` makes a deleting call, in a thread of ``pool``, which has
+    ``scopes``: all of one bucket, by owner. ``uploads``: lists the unfinished uploads of all of them at once (``None``:
+    each subject's are listed). ``perform`` makes a deleting call, in a thread of ``pool``, which has
     threads for ``concurrency`` deletes and :data:`LISTS_BESIDE`.
     """
 
@@ -139,6 +146,7 @@ class Slice:
         deadline: Deadline,
         on_erased: OnErased,
         concurrency: int,
+        uploads: Uploads | None,
         perform: Callable[[Work], Outcome],
     ) -> None:
         self._client = client
@@ -147,6 +155,7 @@ class Slice:
         self._deadline = deadline
         self._on_erased = on_erased
         self._concurrency = concurrency
+        self._uploads = uploads
         self._perform = perform
         self._limit = concurrency
         self._sources: deque[_Source] = deque()
@@ -161,11 +170,11 @@ class Slice:
 
     def run(self) -> dict[int, SliceResult]:
         """Work until everything is done or nothing more may be begun. Raises what ``on_erased`` raises."""
-        if len(self._scopes) > 1:  # first, for it is a listing for all
-            self._sources.append(_Source(tuple(self._scopes), self._shared_uploads(), is_versions=False))
+        if self._uploads is not None:  # first, for it is a listing for all
+            self._sources.append(_Source(tuple(self._scopes), _once(self._uploads), is_versions=False))
         for owner in self._scopes:
             self._sources.append(_Source((owner,), self._pages(version_pages, owner), is_versions=True))
-        if len(self._scopes) == 1:
+        if self._uploads is None:
             self._list_uploads_of_each()
         while self._begin():
             self._collect()
@@ -183,9 +192,6 @@ class Slice:
     def _pages(self, kind: Callable[[Any, Scope, Deadline], Iterator[list[Entry]]], owner: int) -> Iterator[Page]:
         for page in one_behind(kind(self._client, self._scopes[owner], self._deadline)):
             yield {owner: page}
-
-    def _shared_uploads(self) -> Iterator[Page]:
-        yield shared_uploads(self._client, self._scopes, self._deadline)
 
     def _list_uploads_of_each(self) -> None:
         for owner in self._scopes:

@@ -19,7 +19,6 @@ from erasure.targets.s3_pages import (
     Entry,
     NotSharedError,
     OutOfTimeError,
-    shared_uploads,
     upload_pages,
     version_pages,
 )
@@ -48,7 +47,8 @@ class _Held:
 
 
 class Look:
-    """One verification of several subjects of one bucket. ``scopes``: by owner; ``now``: for locks that have ended."""
+    """One verification of several subjects of one bucket. ``scopes``: by owner; ``uploads``: lists the unfinished
+    uploads of all of them at once (``None``: each subject's are listed); ``now``: for locks that have ended."""
 
     def __init__(
         self,
@@ -56,12 +56,14 @@ class Look:
         pool: ThreadPoolExecutor,
         scopes: Mapping[int, Scope],
         deadline: Deadline,
+        uploads: Callable[[], Mapping[int, Sequence[Entry]]] | None,
         now: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._pool = pool
         self._scopes = scopes
         self._deadline = deadline
+        self._uploads = uploads
         self._now = now
         self._has_locks = True
 
@@ -73,9 +75,9 @@ class Look:
         }
 
     def _list(self) -> tuple[dict[int, _Seen], dict[int, _Seen]]:
-        if len(self._scopes) < 2:
+        if self._uploads is None:
             return self._each(version_pages), self._each(upload_pages)
-        shared = self._pool.submit(shared_uploads, self._client, self._scopes, self._deadline)
+        shared = self._pool.submit(self._uploads)
         versions = self._each(version_pages)
         try:
             found = shared.result()
