@@ -29,8 +29,9 @@ from erasure.services.start_jobs import job_id_for
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import Deadline
 from tests.fake_jobs import FakeFunctions, FakeTaskStore
-from tests.functional.full_application import WAYS, Application, Wire, without_waiting
+from tests.functional.full_application import WAYS, Application, without_waiting
 from tests.functional.job_stack import stack_on_moto
+from tests.functional.wire import Wire
 from tests.unit.services.world import World
 
 pytestmark = pytest.mark.timeout(120)
@@ -173,10 +174,11 @@ def ward(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield Ward(Application(stack, [request.param]), Wire(monkeypatch))
 
 
-def test_a_function_that_died_is_called_again(ward: Ward) -> None:
-    """Whenever a function dies, the state machine calls it again, and the person is erased like any other."""
+def test_whenever_it_dies_somebody_goes_on(ward: Ward) -> None:
+    """A function that died is called again, and a job that died for good is followed by another attempt: after each
+    step, the person is erased like any other, and all that was erased is told."""
 
-    def scenario(job: Job, killer: Killer) -> None:
+    def call_again(job: Job, killer: Killer) -> None:
         def step(function: Callable[[], Any]) -> Any:
             try:
                 return function()
@@ -187,14 +189,7 @@ def test_a_function_that_died_is_called_again(ward: Ward) -> None:
 
         job.run_steps(1, step)
 
-    assert ward.every_moment(scenario) >= 7
-
-
-def test_a_job_that_died_for_good_is_made_good_by_a_retry(ward: Ward) -> None:
-    """Whenever a job dies for good, another attempt erases what is left and tells all that was erased."""
-    stride = 3 if len(ward.application.outcomes()) > 2 else 1
-
-    def scenario(job: Job, killer: Killer) -> None:
+    def retry(job: Job, killer: Killer) -> None:
         with suppress(KilledError):
             job.run_steps(1, lambda function: function())
         killer.revive()
@@ -202,4 +197,6 @@ def test_a_job_that_died_for_good_is_made_good_by_a_retry(ward: Ward) -> None:
         if job.record(job.request).state != FINISHED:
             job.run_steps(2, lambda function: function())
 
-    assert ward.every_moment(scenario, stride) >= 7
+    assert ward.every_moment(call_again) >= 7
+    is_long = len(ward.application.outcomes()) > 2
+    assert ward.every_moment(retry, 4 if is_long else 1) >= 7
