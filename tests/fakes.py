@@ -216,6 +216,7 @@ class FakeRequestStore:
         finished: bool,
         attention: bool,
         scanned: bool = False,
+        follow_up_at: datetime | None = None,
     ) -> bool:
         with self._lock:
             record = self.records.get(request.request_id)
@@ -231,7 +232,10 @@ class FakeRequestStore:
                 closed_at=now,
                 closed_jobs=record.closed_jobs | {job_id},
                 scan_at=None if scanned else record.scan_at,
+                follow_up_at=follow_up_at,
             )
+            if follow_up_at is not None:
+                self.waiting[request.request_id] = follow_up_at
             if finished:
                 record = replace(record, state=FINISHED, finished_at=now)
             self.records[request.request_id] = record
@@ -272,6 +276,15 @@ class FakeRequestStore:
             del self.waiting[request.request_id]
             if record.leaves_tombstone and not scan_is_due:
                 self.registry.leave_tombstone(record, now)
+            return True
+
+    def end_waiting_for_follow_up(self, request: ErasureRequest, follow_up_id: str | None) -> bool:
+        with self._lock:
+            record = self.records[request.request_id]
+            if record.follow_up_at is None or record.follow_up_at != request.follow_up_at:
+                return False
+            del self.waiting[request.request_id]
+            self.records[request.request_id] = replace(record, follow_up_at=None, followed_by=follow_up_id)
             return True
 
 

@@ -1,6 +1,7 @@
-"""Sends off requests that were to wait until now.
+"""Sends off requests that were to wait until now, and makes follow-ups of those that had to leave something.
 
-In: an EventBridge schedule's event, which is not looked at. Out: ``{"sent": n, "released": n}``, numbers of requests.
+In: an EventBridge schedule's event, which is not looked at. Out: ``{"sent": n, "released": n, "followed": n}``, numbers
+of requests.
 """
 
 from erasure.entry.wiring import handler_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -345,6 +345,40 @@ def test_released_by_one_of_two(shared_stores: Stores) -> None:
     request = shared_stores.accepted(a_request(not_before=LATER))
     results = at_once(3, lambda _: shared_stores.requests.release(request, LATER))
     assert sorted(results) == [False, False, True]
+
+
+def closed(stores: Stores, follow_up_at: datetime) -> ErasureRequest:
+    """A finished request with something to be taken up."""
+    request = stores.started()
+    entry = next_entry(request.request_id, first_entry(request), "finished", NOW, {})
+    assert stores.requests.close(
+        request, "job-1", [], NOW, entry, finished=True, attention=False, follow_up_at=follow_up_at
+    )
+    found: ErasureRequest = stores.requests.get(request.request_id)
+    return found
+
+
+def test_a_finished_request_waits_for_its_follow_up(stores: Stores) -> None:
+    """From when it is closed with a time, it is due then, until it is told what follows it; once."""
+    request = closed(stores, LATER)
+    assert (request.state, request.follow_up_at, request.followed_by) == (FINISHED, LATER, None)
+    assert stores.requests.due(LATER - timedelta(milliseconds=1), 10) == []
+    assert stores.requests.due(LATER, 10) == [request.request_id]
+    assert [stores.requests.end_waiting_for_follow_up(request, "er_next") for _ in range(2)] == [True, False]
+    assert stores.requests.due(LATER, 10) == []
+    record = stores.requests.get(request.request_id)
+    assert (record.state, record.follow_up_at, record.followed_by) == (FINISHED, None, "er_next")
+
+
+def test_a_request_may_have_no_follow_up(stores: Stores) -> None:
+    """It leaves the list all the same; one that does not wait for a follow-up is not changed."""
+    request = closed(stores, LATER)
+    assert stores.requests.end_waiting_for_follow_up(request, None)
+    assert stores.requests.due(LATER, 10) == []
+    record = stores.requests.get(request.request_id)
+    assert (record.follow_up_at, record.followed_by) == (None, None)
+    assert not stores.requests.end_waiting_for_follow_up(record, "er_next")
+    assert stores.requests.get(request.request_id) == record
 
 
 # Looking up

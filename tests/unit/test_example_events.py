@@ -58,7 +58,9 @@ def test_the_sweep_takes_a_schedules_event() -> None:
     world.add(waiting_request(1))
     logged: list[dict[str, Any]] = []
     logger: Any = SimpleNamespace(info=lambda text, **fields: logged.append({"message": text, **fields}))
-    sweep = make_retention_sweep(requests=world, queue=world, now=lambda: NOW, logger=logger)  # type: ignore[arg-type]
+    follow_ups: Any = SimpleNamespace(take_up=lambda requests, _deadline: len(requests))
+    stores: Any = world
+    sweep = make_retention_sweep(requests=stores, queue=stores, follow_ups=follow_ups, now=lambda: NOW, logger=logger)
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
-    assert sweep(read("retention_sweep/schedule.json"), context) == {"sent": 1, "released": 1}
-    assert logged == [{"message": "requests released", "sent": 1, "released": 1}]
+    assert sweep(read("retention_sweep/schedule.json"), context) == {"sent": 1, "released": 1, "followed": 0}
+    assert logged == [{"message": "requests released", "sent": 1, "released": 1, "followed": 0}]

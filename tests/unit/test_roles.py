@@ -341,12 +341,12 @@ def test_backend_api_reaches_the_registry_by_kind_of_record() -> None:
 
 
 def test_the_sweep_reaches_what_waits_and_nothing_else() -> None:
-    """It reads who waits, takes them off the list and writes tombstones."""
+    """It reads who waits, takes them off the list, writes tombstones, and makes follow-ups by the data map."""
     assert leading_keys("RetentionSweepRole", OURS[1]) == {
-        **{action: {"REQUEST#*"} for action in ("BatchGetItem", "ConditionCheckItem")},
+        **{action: {"REQUEST#*"} for action in ("BatchGetItem", "ConditionCheckItem", "PutItem", "UpdateItem")},
         **{action: {"WAITING#*"} for action in ("Query", "DeleteItem")},
     }
-    assert leading_keys("RetentionSweepRole", REGISTRY) == {"UpdateItem": {"SUBJECT#*"}}
+    assert leading_keys("RetentionSweepRole", REGISTRY) == {"UpdateItem": {"SUBJECT#*"}, "GetItem": {"DATA_MAP"}}
 
 
 def test_a_pattern_of_keys_names_one_kind() -> None:
@@ -382,6 +382,7 @@ def test_who_calls_workers(name: str) -> None:
         "BackendApiRole": {"EraseDynamodb", "EraseS3", "VerifyTarget"},
         "SubjectApiRole": {"VerifyTarget"},
         "PlanJobRole": {"VerifyTarget"},
+        "RetentionSweepRole": {"VerifyTarget"},
     }.get(name, set())
 
 

@@ -66,6 +66,7 @@ REQUIRED: dict[Any, dict[str, str]] = {
         "REGISTRY_TABLE": "registry",
         "AUDIT_TABLE": "audit",
         "BATCH_QUEUE_URL": "https://queue.example/batch",
+        "READER_FUNCTION": "reader",
     },
 }
 

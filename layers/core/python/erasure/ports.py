@@ -226,12 +226,13 @@ class RequestStore(Protocol):
         finished: bool,
         attention: bool,
         scanned: bool = False,
+        follow_up_at: datetime | None = None,
     ) -> bool:
         """Write a job's outcomes and the audit entry, both or neither, once for each job.
 
         ``scanned``: nothing has to be scanned for it any more. ``finished``: ``started`` to ``finished``; otherwise
         the request stays ``started``, with or without ``attention``. False if this job has done so before or the
-        request is no longer ``started``.
+        request is no longer ``started``. ``follow_up_at``: noted, and the request goes on the list of those that wait.
         """
 
     def rows(
@@ -248,11 +249,16 @@ class RequestStore(Protocol):
     def batch(self, batch_id: str) -> Batch | None: ...
 
     def due(self, now: datetime, limit: int) -> list[str]:
-        """Requests whose ``not_before`` or ``scan_at`` has come and that nobody has released yet, oldest first."""
+        """Requests whose ``not_before``, ``scan_at`` or ``follow_up_at`` has come, as long as they are on the list of
+        those that wait, oldest first."""
 
     def release(self, request: ErasureRequest, now: datetime) -> bool:
         """Take a due request off the list of those that wait, and write its tombstone if it leaves one. False if
         somebody else did, or the request is no longer ``requested``. Sending it off comes before: twice is harmless."""
+
+    def end_waiting_for_follow_up(self, request: ErasureRequest, follow_up_id: str | None) -> bool:
+        """Take a request off the list whose ``follow_up_at`` has come, and note its follow-up (``None``: it has none).
+        False if somebody else did."""
 
 
 class TaskStore(Protocol):

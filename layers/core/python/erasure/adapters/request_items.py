@@ -4,7 +4,7 @@ Request: pk ``REQUEST#<id>``, sk ``META``. It holds the subject's id in the attr
 ``identifiers``, and nothing else does.
 Index attributes: ``tenant_state`` (``<state>#<tenant>``), ``subject_digest``, and ``open_shard`` while it is open.
 Waiting: pk ``WAITING#<shard>``, sk ``<time>#<request id>``, until the request is released or cancelled. The time is its
-``not_before`` or, once it has been started, its ``scan_at``.
+``not_before`` or, once it has been started, its ``scan_at``; of one that is finished, its ``follow_up_at``.
 Batch: pk ``BATCH#<id>``, sk ``META``.
 """
 
@@ -108,6 +108,8 @@ def item_to_request(item: Item) -> ErasureRequest:
         closed_jobs=values.get("closed_jobs", frozenset()),
         identifiers={name: tuple(known) for name, known in values.get("identifiers", {}).items()},
         scan_at=_time(values, "scan_at"),
+        follow_up_at=_time(values, "follow_up_at"),
+        followed_by=values.get("followed_by"),
     )
 
 

@@ -175,6 +175,7 @@ class DynamoDBRequestStore:
         finished: bool,
         attention: bool,
         scanned: bool = False,
+        follow_up_at: datetime | None = None,
     ) -> bool:
         extra = "outcomes = :outcomes, attention = :attention, closed_at = :now"
         update = self._update(
@@ -196,7 +197,12 @@ class DynamoDBRequestStore:
             update["UpdateExpression"] += ", scan_at" if removes else " REMOVE scan_at"
         update["UpdateExpression"] += " ADD closed_jobs :jobs"
         update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
-        return self._write_with_entry(update, entry) is None
+        if follow_up_at is None:
+            return self._write_with_entry(update, entry) is None
+        update["UpdateExpression"] = update["UpdateExpression"].replace("SET ", "SET follow_up_at = :follow_up_at, ", 1)
+        update["ExpressionAttributeValues"][":follow_up_at"] = {"S": format_time(follow_up_at)}
+        listed = {"TableName": self._table, "Item": waiting_key(request.request_id, follow_up_at)}
+        return self._write_with_entry(update, entry, [{"Put": listed}]) is None
 
     def rows(
         self, tenant_id: str, state: str, *, before: str | None = None, limit: int | None = None
@@ -280,6 +286,10 @@ class DynamoDBRequestStore:
         items = [{"Delete": off_the_list}, {"ConditionCheck": is_not_called_off}]
         if request.leaves_tombstone and not scan_is_due:
             items.append({"Update": tombstone_update(self._registry_table, request, now)})
+        return self._transact_again(items)
+
+    def _transact_again(self, items: Sequence[dict[str, Any]]) -> bool:
+        """The transaction, once nobody else is at its items; false if a condition did not hold."""
         for attempt in range(_RELEASE_TRIES):
             codes = self._transact(items)
             if codes is None:
@@ -288,6 +298,22 @@ class DynamoDBRequestStore:
                 return False
             time.sleep(random.uniform(0.02, 0.05) * 2**attempt)  # noqa: S311 - jitter
         raise UnavailableError("the request was changed at the same moment")
+
+    def end_waiting_for_follow_up(self, request: ErasureRequest, follow_up_id: str | None) -> bool:
+        if request.follow_up_at is None:
+            return False
+        off_the_list = {"TableName": self._table, "Key": waiting_key(request.request_id, request.follow_up_at)}
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": request_key(request.request_id),
+            "UpdateExpression": "REMOVE follow_up_at",
+            "ConditionExpression": "follow_up_at = :follow_up_at",
+            "ExpressionAttributeValues": {":follow_up_at": {"S": format_time(request.follow_up_at)}},
+        }
+        if follow_up_id is not None:
+            update["UpdateExpression"] = "SET followed_by = :follow_up REMOVE follow_up_at"
+            update["ExpressionAttributeValues"][":follow_up"] = {"S": follow_up_id}
+        return self._transact_again([{"Delete": off_the_list}, {"Update": update}])
 
     def _update(
         self,

@@ -66,7 +66,8 @@ class ErasureRequest:
     has claimed it last, and that job's number. ``closed_at``: when a job last wrote outcomes; ``closed_jobs``: all that
     did. ``identifiers``: further ids of the subject by name, as they were when it was planned; personal data like the
     subject's id, and nowhere else either. ``scan_at``: when the window ends at whose end tables without an index are
-    scanned for it; ``None``: there is nothing to scan, or it has been scanned.
+    scanned for it; ``None``: there is nothing to scan, or it has been scanned. ``follow_up_at``: when what it had to
+    leave is to be taken up again, by the request ``followed_by`` in the end.
     """
 
     request_id: str
@@ -93,3 +94,5 @@ class ErasureRequest:
     closed_jobs: frozenset[str] = frozenset()
     identifiers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scan_at: datetime | None = None
+    follow_up_at: datetime | None = None
+    followed_by: str | None = None

@@ -297,10 +297,15 @@ class CloseJobSettings(NamedTuple):
 
 
 class RetentionSweepSettings(NamedTuple):
+    """``reader_function``: may read the targets, and is asked whether an account is gone."""
+
     requests_table: str
     registry_table: str
     audit_table: str
     batch_queue_url: str
+    reader_function: str
+    sla_hours: int
+    purge_days: int
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> RetentionSweepSettings:
@@ -311,6 +316,9 @@ class RetentionSweepSettings(NamedTuple):
             registry_table=reader.text("REGISTRY_TABLE"),
             audit_table=reader.text("AUDIT_TABLE"),
             batch_queue_url=reader.text("BATCH_QUEUE_URL"),
+            reader_function=reader.text("READER_FUNCTION"),
+            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
+            purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
         )
         reader.finish()
         return settings

@@ -30,6 +30,8 @@ PREVIEW_SECONDS = 18.0
 """How long the reader looks for a person's data while they wait."""
 PREVIEW_CALL_SECONDS = 22.0
 """How long its answer is waited for, within the 26 seconds that the API's function has."""
+LOOKUP_SECONDS = 15.0
+"""How long the sweep waits to hear whether an account is gone; what it does not hear, the next sweep asks again."""
 READER_SECONDS = 240
 """How long planning waits for what the reader finds out; it has a minute for the rest."""
 
@@ -248,19 +250,38 @@ def build_close_job(environment: Environment, clients: Clients) -> Handler:
 
 
 def build_retention_sweep(environment: Environment, clients: Clients) -> Handler:
-    from erasure.adapters.messaging import SQSJobQueue
+    from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore
+    from erasure.adapters.audit_log import DynamoDBAuditLog
+    from erasure.adapters.data_map_store import DynamoDBDataMapStore
+    from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.entry.sweeps import make_retention_sweep
+    from erasure.services.commands import ErasurePolicy
+    from erasure.services.current_map import CurrentMap
+    from erasure.services.follow_ups import FollowUps
 
     settings = env.RetentionSweepSettings.load(environment)
-    return make_retention_sweep(
-        requests=DynamoDBRequestStore(
-            _getter(clients, "dynamodb"), settings.requests_table, settings.audit_table, settings.registry_table
-        ),
-        queue=SQSJobQueue(_getter(clients, "sqs"), settings.batch_queue_url),
-        now=utc_now,
-        logger=Logger(),
+    dynamodb = _getter(clients, "dynamodb")
+    requests_table, registry_table, audit_table = settings[:3]
+    requests = DynamoDBRequestStore(dynamodb, requests_table, audit_table, registry_table)
+    queue = SQSJobQueue(_getter(clients, "sqs"), settings.batch_queue_url)
+    functions = LambdaFunctions(
+        lambda: clients.get("lambda", read_timeout=LOOKUP_SECONDS, total_max_attempts=1),
+        {"verify_target": settings.reader_function},
     )
+    follow_ups = FollowUps(
+        requests=requests,
+        acceptance=DynamoDBAcceptanceStore(
+            dynamodb, requests_table=requests_table, audit_table=audit_table, registry_table=registry_table
+        ),
+        audit=DynamoDBAuditLog(dynamodb, audit_table),
+        accounts=LambdaAccountReader(functions),
+        data_map=CurrentMap(DynamoDBDataMapStore(dynamodb, registry_table)),
+        queue=queue,
+        now=utc_now,
+        policy=ErasurePolicy(settings.sla_hours, settings.purge_days),
+    )
+    return make_retention_sweep(requests=requests, queue=queue, follow_ups=follow_ups, now=utc_now, logger=Logger())
 
 
 def _getter(clients: Clients, service: str) -> Callable[[], Any]:

@@ -18,8 +18,7 @@ from typing import Any, NoReturn
 from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import new_batch_id
 from erasure.domain.request import CANCELLED, HELD, OPEN_STATES
-from erasure.domain.scope import for_all_organizations, needs
-from erasure.domain.subject import USER, Subject, subject_digest
+from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.times import format_time, parse_time
 from erasure.errors import (
@@ -35,6 +34,7 @@ from erasure.errors import (
     places_of,
 )
 from erasure.ports import AccountReader, Clock, Disabled, RequestStore, Standing, SubjectRegistry, Tombstone
+from erasure.services.account_targets import account_specs
 from erasure.services.current_map import CurrentMap
 from erasure.services.erasures import ErasureCommand, ErasureService, IdempotencyClaim
 from erasure.services.idempotent import Idempotency
@@ -45,7 +45,6 @@ from erasure.targets.protocol import Deadline
 FAMILY = "hellojohn"
 ACCESS_CATEGORIES = ("session", "credential", "account")
 SESSIONS = ("session",)
-ACCOUNT_CATEGORY = "account"
 
 ACTIVE = "active"
 DISABLED = "disabled"
@@ -205,15 +204,9 @@ class AccountService:
         return subject_digest(self._digest_key(), subject)
 
     def _check_exists(self, subject: Subject) -> None:
-        """A user exists where the application keeps accounts; if the map knows no such place, nobody can tell.
-
-        What further ids or other items lead to is not asked: that there is any, only the account itself can say."""
+        """A user exists where the application keeps accounts; if the map knows no such place, nobody can tell."""
         targets = self._data_map.get().targets
-        specs = [
-            for_all_organizations(target)
-            for target in targets
-            if target.category == ACCOUNT_CATEGORY and USER in target.subjects and _is_found_by_id(target)
-        ]
+        specs = account_specs(targets)
         for spec in specs:
             _check_alone(spec, targets, subject)
         if specs and not self._accounts.exists(subject, specs):
@@ -366,10 +359,6 @@ def _unfinished(tombstone: Tombstone) -> str:
     if tombstone.effective_at is not None:
         raise NotFoundError("there is no such user")
     return tombstone.request_id
-
-
-def _is_found_by_id(spec: TargetSpec) -> bool:
-    return spec.for_each is None and not needs(spec)[1]
 
 
 def _check_alone(spec: TargetSpec, targets: tuple[TargetSpec, ...], subject: Subject) -> None:

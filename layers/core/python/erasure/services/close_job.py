@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.follow_ups import follow_up_at
 from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.domain.times import format_time
@@ -155,15 +156,17 @@ def _write(
         details,
         event_id=job.event_id,
     )
+    is_finished_now = done and not job.partial and not waits
     is_written = requests.close(
         request,
         job.job_id,
         outcomes,
         now,
         entry,
-        finished=done and not job.partial and not waits,
+        finished=is_finished_now,
         # A partial job neither calls for attention, since the rest is still to come, nor calls it off.
         attention=request.attention if job.partial else not done,
         scanned=job.scanned,
+        follow_up_at=follow_up_at(request, outcomes, now) if is_finished_now else None,
     )
     return (request, done) if is_written and not (waits and done) else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from erasure.domain.request import REQUESTED, STARTED, ErasureRequest
+from erasure.domain.request import FINISHED, REQUESTED, STARTED, ErasureRequest
 from erasure.ports import Clock, JobQueue, RequestStore
 from erasure.services.side_by_side import side_by_side
 from erasure.targets.protocol import Deadline
@@ -24,10 +24,12 @@ _FIRST_ATTEMPT = 1
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Numbers of requests. ``released``: taken off the list by this sweep, and not by another at the same moment."""
+    """Numbers of requests. ``released``: taken off the list by this sweep, and not by another at the same moment.
+    ``finished``: requests that had to leave something, which may be gone by now; they are on the list still."""
 
     sent: int = 0
     released: int = 0
+    finished: tuple[ErasureRequest, ...] = ()
 
 
 def release_due(requests: RequestStore, queue: JobQueue, now: Clock, deadline: Deadline) -> Sweep:
@@ -38,19 +40,26 @@ def release_due(requests: RequestStore, queue: JobQueue, now: Clock, deadline: D
     """
     sent = released = 0
     stuck: set[str] = set()
+    finished: list[ErasureRequest] = []
     while not deadline.expired():
         # What could not be released is due still, and comes again: once is enough for one sweep, and it must not stand
         # in the way of others.
         due = [request_id for request_id in requests.due(now(), ROUND + len(stuck)) if request_id not in stuck][:ROUND]
         if not due:
             break
-        found = list(requests.get_many(due).values())
+        due_ones = requests.get_many(due).values()
+        finished += [request for request in due_ones if _has_left_something(request, now())]
+        found = [request for request in due_ones if not _has_left_something(request, now())]
         sent += _send(found, queue, now())
         taken_off = side_by_side(lambda request: requests.release(request, now()), found, PARALLEL_RELEASES)
         released += sum(taken_off)
         gone = {request.request_id for request, is_gone in zip(found, taken_off, strict=True) if is_gone}
         stuck.update(set(due) - gone)
-    return Sweep(sent, released)
+    return Sweep(sent, released, tuple(finished))
+
+
+def _has_left_something(request: ErasureRequest, now: datetime) -> bool:
+    return request.state == FINISHED and request.follow_up_at is not None and request.follow_up_at <= now
 
 
 def _send(requests: Sequence[ErasureRequest], queue: JobQueue, now: datetime) -> int:
