@@ -1,10 +1,8 @@
 """What is measured by :mod:`tests.bench.bench_big`: one job in a process of its own, whose memory is nobody else's.
 
-``python -m tests.bench.big_work`` reads the job as JSON from its standard input: ``specs`` (targets as tasks have
-them), ``users``, and ``table``, the description of the table: DynamoDB Local reads all items to describe one, and does
-nothing else meanwhile; AWS answers with what was true some hours ago. It plans, erases and verifies as the functions
-do, with their own wiring, and prints :class:`Measured`. Tasks and requests are kept in memory; tables and buckets are
-where the environment says.
+``python -m tests.bench.big_work`` reads the job as JSON from its standard input: ``specs`` (targets as tasks have them)
+and ``users``. It plans, erases and verifies as the functions do, with their own wiring, and prints :class:`Measured`.
+Tasks and requests are kept in memory; tables and buckets are where the environment says.
 """
 
 from __future__ import annotations
@@ -14,13 +12,11 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
-
-from botocore.awsrequest import AWSResponse
 
 from erasure.adapters.aws import Clients
 from erasure.domain.plan import VERIFIED, Unit, plan_units
@@ -73,23 +69,8 @@ class _Requests:
         return {request_id: self._by_id[request_id] for request_id in request_ids}
 
 
-class _Description:
-    """Answers DescribeTable before anything is sent."""
-
-    def __init__(self, table: dict[str, Any]) -> None:
-        self._content = json.dumps({"Table": table}).encode()
-
-    def answer(self, request: Any, **_: Any) -> AWSResponse:
-        headers: Any = {"Content-Type": "application/x-amz-json-1.0"}
-        return AWSResponse(request.url, 200, headers, self)
-
-    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
-        """As the raw body of the answer."""
-        yield self._content
-
-
 class _Job:
-    def __init__(self, specs: Sequence[TargetSpec], users: Sequence[str], table: dict[str, Any]) -> None:
+    def __init__(self, specs: Sequence[TargetSpec], users: Sequence[str]) -> None:
         self.calls, self.read_units, self.slices = CallCounter(), 0.0, 0
         self._specs = specs
         self._requests, self._tasks = _Requests(users), FakeTaskStore()
@@ -97,7 +78,6 @@ class _Job:
         self.calls.watch_session(clients.session)
         watched: Any = clients.session
         watched.register("after-call.dynamodb.Scan", self._note_units)
-        watched.register("before-send.dynamodb.DescribeTable", _Description(table).answer)
         nobody: Any = None  # no target is in another account
         purpose = {**ERASES_ITEMS, **ERASES_OBJECTS}
         targets = make_targets(clients, nobody, purpose, capacity_share=50, digest_key=lambda: b"bench")
@@ -164,8 +144,8 @@ def _told(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(specs: Sequence[TargetSpec], users: Sequence[str], table: dict[str, Any]) -> Measured:
-    job = _Job(specs, users, table)
+def measure(specs: Sequence[TargetSpec], users: Sequence[str]) -> Measured:
+    job = _Job(specs, users)
     imported, wall, cpu = _resident(), time.perf_counter(), time.process_time()
     job.run()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -176,7 +156,7 @@ def measure(specs: Sequence[TargetSpec], users: Sequence[str], table: dict[str, 
 def main() -> None:
     job = json.load(sys.stdin)
     specs = [TargetSpec.from_dict(spec) for spec in job["specs"]]
-    print(json.dumps(asdict(measure(specs, job["users"], job["table"]))))
+    print(json.dumps(asdict(measure(specs, job["users"]))))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
 QUERY_SECONDS = 0.008
 WRITE_SECONDS = 0.012
@@ -125,7 +125,15 @@ def _description() -> dict[str, Any]:
     }
 
 
-async def serve(table: Table) -> None:
+class Answering(Protocol):
+    async def answer(self, operation: str, request: dict[str, Any]) -> Answer: ...
+
+    def stats(self) -> dict[str, Any]:
+        """What ``GET /stats`` tells."""
+        ...
+
+
+async def serve(table: Answering) -> None:
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -135,9 +143,10 @@ async def serve(table: Table) -> None:
                     name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
                 }
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                status, answer = 200, table.stats()
                 if "x-amz-target" in headers:
                     status, answer = await table.answer(headers["x-amz-target"].split(".")[1], json.loads(body))
+                else:
+                    status, answer = 200, table.stats()
                 payload = json.dumps(answer, separators=(",", ":")).encode()
                 writer.write(
                     b"HTTP/1.1 %d OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n"
