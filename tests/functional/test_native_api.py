@@ -189,6 +189,7 @@ class TestDryRun:
 
 
 A_TIME = "must be a time with its offset"
+TYPES = "must be one of user, group, organization"
 
 
 class TestRules:
@@ -199,9 +200,9 @@ class TestRules:
             ({"subjects": {}}, "subjects", "must be a list"),
             ({"subjects": []}, "subjects", "must not be empty"),
             ({"subjects": ["id-1"]}, "subjects[0]", "must be an object"),
-            ({"subjects": [ANY_USER, {"id": "id-1"}]}, "subjects[1].type", "must be one of user, group"),
-            ({"subjects": [{"type": "User", "id": "id-1"}]}, "subjects[0].type", "must be one of user, group"),
-            ({"subjects": [{"type": ["user"], "id": "id-1"}]}, "subjects[0].type", "must be one of user, group"),
+            ({"subjects": [ANY_USER, {"id": "id-1"}]}, "subjects[1].type", TYPES),
+            ({"subjects": [{"type": "User", "id": "id-1"}]}, "subjects[0].type", TYPES),
+            ({"subjects": [{"type": ["user"], "id": "id-1"}]}, "subjects[0].type", TYPES),
             ({"subjects": [{"type": "user"}]}, "subjects[0].id", "must be text"),
             ({"subjects": [{"type": "user", "id": 7}]}, "subjects[0].id", "must be text"),
             ({"subjects": [{"type": "user", "id": ""}]}, "subjects[0].id", "must have 1 to 256"),
@@ -218,6 +219,11 @@ class TestRules:
             ({"scope": {"organization_ids": []}}, "scope.organization_ids", "must not be empty"),
             ({"scope": {"organization_ids": ["o", " "]}}, "scope.organization_ids[1]", "must not be blank"),
             ({"scope": {"organization_ids": ["o"], "id-1": 1}}, "scope", "may only have the fields organization_ids"),
+            (
+                {"subjects": [ANY_USER, {"type": "organization", "id": "o"}], "scope": {"organization_ids": ["o"]}},
+                "scope",
+                "cannot limit the erasure of an organization",
+            ),
             (
                 {"scope": {"organization_ids": [str(number) for number in range(101)]}},
                 "scope.organization_ids",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from erasure.domain.collisions import OF_OTHERS, check_alone, conflict, namesake, neighbours, scope_of
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.scope import for_all_organizations, in_scope, value_sets
-from erasure.domain.subject import Subject
+from erasure.domain.subject import GROUP, ORGANIZATION, SUBJECT_TYPES, USER, Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.errors import DataMapError, InvalidInputError, TargetError
 
@@ -170,7 +170,7 @@ def _dynamodb_rules(subject: str) -> Iterator[dict[str, Any]]:
 
 RULES = [
     {"subjects": [kind], **rule}
-    for kind in ("user", "group")
+    for kind in SUBJECT_TYPES
     for rules in (_s3_rules, _dynamodb_rules)
     for rule in rules(f"{{{kind}_id}}")
 ]
@@ -289,9 +289,12 @@ def world(targets: tuple[TargetSpec, ...], subjects: list[Subject], organization
 def test_nobody_else_is_matched_in_any_accepted_map(
     targets: tuple[TargetSpec, ...], tenants: list[str], ids: list[str], organizations: list[str]
 ) -> None:
-    """Users and groups, limited to organizations and not: what a target that lets a subject pass matches is that
-    subject's, of these organizations, of this category, and never both deleted and detached."""
-    subjects = [Subject(*whose) for whose in product(tenants, ids, ("user", "group"))]
+    """Users and groups, limited to organizations and not, and organizations themselves: what a target that lets a
+    subject pass matches is that subject's, of these organizations, of this category, and never both deleted and
+    detached."""
+    subjects = [Subject(*whose) for whose in product(tenants, ids, (USER, GROUP))]
+    # Of the same names as those to which others are limited.
+    subjects += [Subject(*whose, ORGANIZATION) for whose in product(tenants, dict.fromkeys([*ids, *organizations]))]
     kept = list(world(targets, subjects, organizations))
     for subject, target, limit in product(subjects, targets, ([], organizations[:1], organizations)):
         if not is_let_pass(target, targets, subject, limit):
@@ -324,6 +327,22 @@ def test_an_id_with_separators_is_in_nobodys_folder(spec: TargetSpec, user: str)
 
 
 GROUP_FILES = replace(s3("{tenant_id}/groups/{group_id}/", name="group-files"), subjects=("group",))
+
+
+OWN = "subject_organization_id"
+ORGANIZATION_FILES = replace(s3(f"{{tenant_id}}/o/{{{OWN}}}/", name="o-files"), subjects=("organization",))
+SPACES_OF_USERS = s3("{tenant_id}/{user_id}/{organization_id}/", name="spaces")
+
+
+def test_limited_to_an_organization_nobody_reaches_what_is_its_own() -> None:
+    """What a user called like the folder of organizations has in one of them is that organization's own: no limit to
+    this very organization makes it the user's."""
+    both = [SPACES_OF_USERS, ORGANIZATION_FILES]
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(SPACES_OF_USERS, both, values("t", "o") | {"organization_id": "north"})
+    check_alone(SPACES_OF_USERS, both, values("t", "ann") | {"organization_id": "north"})
+    with pytest.raises(TargetError, match="ambiguous_identifier"):
+        check_alone(ORGANIZATION_FILES, both, Subject("t", "north", ORGANIZATION).values())
 
 
 def test_groups_and_users_may_share_a_bucket() -> None:

@@ -99,6 +99,107 @@ def test_specs_survive_their_text_form(spec: TargetSpec) -> None:
     assert TargetSpec.from_json(spec.to_json()) == spec
 
 
+def of_organizations(**rules: Any) -> dict[str, Any]:
+    return {"version": 1, "targets": [{"name": "theirs", "subjects": ["organization"], **rules}]}
+
+
+def in_orgs(how: str, **attributes: str) -> dict[str, Any]:
+    return {"dynamodb": {"table": "orgs", how: attributes}}
+
+
+BY_TENANT: dict[str, Any] = {"table": "app-notes", "index": "by-org", "key": {"org": "{tenant_id}#{organization_id}"}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "templates"),
+    [
+        ({"s3": {"bucket": "app-files", "prefix": "{tenant_id}/{organization_id}/a/"}}, ["{tenant_id}/{own}/a/"]),
+        ({"s3": {"bucket": "app-files", "key": "{tenant_id}/{organization_id}"}}, ["{tenant_id}/{own}"]),
+        (in_orgs("key", pk="{organization_id}", sk="{tenant_id}"), ["{own}", "{tenant_id}"]),
+        (in_orgs("key", pk="{tenant_id}", sk="O#{organization_id}"), ["{tenant_id}", "O#{own}"]),
+        (in_orgs("scan", org="{organization_id}", tenant="{tenant_id}"), ["{own}", "{tenant_id}"]),
+        ({"dynamodb": BY_TENANT, "action": {"detach": {"attribute": "orgs"}}}, ["{tenant_id}#{own}"]),
+    ],
+)
+def test_organizations_have_data_of_their_own(rules: dict[str, Any], templates: list[str]) -> None:
+    """Wherever a person's id may stand, an organization's may, in a target of organizations; in specs it is the
+    subject, by a name that no limit has."""
+    (spec,) = parse_data_map(of_organizations(**rules)).targets
+    own = "{subject_organization_id}"
+    assert spec.subjects == ("organization",)
+    assert [template.source for template in spec.templates()] == [text.replace("{own}", own) for text in templates]
+    assert spec.detach is None or spec.detach == DetachRule("orgs", own)
+    assert spec.names() == {"tenant_id", "subject_organization_id"}
+    assert TargetSpec.from_json(spec.to_json()) == spec
+
+
+def test_what_items_of_an_organization_lead_to_is_its_own() -> None:
+    """Children are of their parents' subjects, and identifiers are read for them."""
+    document = of_organizations(dynamodb={"table": "orgs", "key": {"pk": "{tenant_id}#{organization_id}"}})
+    document["targets"] += [
+        {"name": "logos", "for_each": "theirs", "s3": {"bucket": "logos", "key": "{organization_id}/{theirs.logo}"}},
+        {"name": "sites", "subjects": ["organization"], "dynamodb": {"table": "sites", "key": {"pk": "{domain}"}}},
+    ]
+    document["identifiers"] = {"domain": {"from": "theirs", "attribute": "domain"}}
+    parsed = parse_data_map(document)
+    assert parsed.targets[1].templates()[0].source == "{subject_organization_id}/{theirs.logo}"
+    assert parsed.targets[1].for_each == parsed.targets[0] == parsed.identifiers[0].source
+
+
+@pytest.mark.parametrize(
+    ("subjects", "prefix", "rule"),
+    [
+        (["user"], "{tenant_id}/{organization_id}/", "must hold {user_id}"),
+        (["group"], "{tenant_id}/{organization_id}/", "must hold {group_id}"),
+        (["organization"], "{tenant_id}/{user_id}/", "must hold {organization_id}"),
+        (["organization"], "{tenant_id}/{user_id}/{organization_id}/", "{user_id} is not a known placeholder"),
+        (["organization"], "{tenant_id}/{organization_id}", "needs a separator"),
+        (["organization"], "{tenant_id}/{subject_organization_id}/", "is not a known placeholder"),
+        (["user"], "{user_id}/{subject_organization_id}/", "is not a known placeholder"),
+    ],
+)
+def test_an_organization_is_the_subject_of_its_own_targets_only(subjects: list[str], prefix: str, rule: str) -> None:
+    """A target of people or groups that names nothing but an organization is refused, and the other way round."""
+    document = {"name": "files", "subjects": subjects, "s3": {"bucket": "app-files", "prefix": prefix}}
+    found = problems({"version": 1, "targets": [document]})
+    assert any(path == "targets[0].s3.prefix" and rule in text for path, text in found), found
+
+
+@pytest.mark.parametrize(
+    ("theirs", "of_users", "is_refused"),
+    [
+        ("{tenant_id}/{organization_id}/", "{tenant_id}/{user_id}/{organization_id}/", True),
+        ("{tenant_id}/{organization_id}/", "{tenant_id}/{user_id}/", True),
+        ("{tenant_id}/o/{organization_id}/", "{tenant_id}/{user_id}/{organization_id}/", True),
+        ("{tenant_id}/{organization_id}/o/", "{tenant_id}/{user_id}/", True),
+        ("{tenant_id}/o/{organization_id}/", "{tenant_id}/{user_id}/", False),
+        ("o/{tenant_id}/{organization_id}/", "u/{tenant_id}/{user_id}/{organization_id}/", False),
+    ],
+)
+def test_what_is_beside_an_organizations_data_is_compared(theirs: str, of_users: str, is_refused: bool) -> None:
+    """A place that an organization shares with people is refused where a group's would be, limits and all."""
+    found = []
+    for kind in ("organization", "group"):
+        inner = {"bucket": "app-files", "prefix": theirs.replace("organization", kind)}
+        targets = [
+            {"name": "theirs", "subjects": [kind], "s3": inner},
+            {"name": "users", "s3": {"bucket": "app-files", "prefix": of_users}},
+        ]
+        document = {"version": 1, "targets": targets}
+        found.append(problems(document) if is_refused else list(parse_data_map(document).warnings))
+    assert found[0] == found[1]
+
+
+def test_whoever_is_called_like_the_folder_of_organizations_is_warned_of() -> None:
+    """The warning names placeholders as the document has them."""
+    document = of_organizations(s3={"bucket": "app-files", "prefix": "{tenant_id}/o/{organization_id}/"})
+    document["targets"].append({"name": "files", "s3": {"bucket": "app-files", "prefix": "{tenant_id}/{user_id}/"}})
+    ((path, text),) = parse_data_map(document).warnings
+    assert (path, "if a {user_id} is called o" in text) == ("targets[0]", True)
+    document["targets"][1]["s3"]["prefix"] = "{user_id}/{tenant_id}/"
+    assert not any("subject_organization_id" in text for _, text in parse_data_map(document).warnings)
+
+
 ELSEWHERE = "{tenant_id}/{user_id}/"
 
 
@@ -107,7 +208,7 @@ ELSEWHERE = "{tenant_id}/{user_id}/"
     [
         ("targets.0.subjects", [], "targets[0].subjects", "at least 1"),
         ("targets.0.subjects", ["user", "group"], "targets[0].subjects", "at most 1"),
-        ("targets.0.subjects", ["robot"], "targets[0].subjects[0]", "'user' or 'group'"),
+        ("targets.0.subjects", ["robot"], "targets[0].subjects[0]", "'user', 'group' or 'organization'"),
         ("targets.0.subjects", "user", "targets[0].subjects", "valid list"),
         ("targets.0.subjects", ["group"], "targets[0].dynamodb.key.mention", "{user_id} is not a known placeholder"),
         ("targets.3.subjects", ..., "targets[3].s3.prefix", "{group_id} is not a known placeholder"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from erasure.domain.scope import in_scope, value_sets
@@ -44,6 +46,16 @@ def test_with_a_limit_the_rule_stands_for_each_organization() -> None:
     assert in_scope(spec, ("north", "south")) == spec
     rendered = [spec.templates()[0].render(values) for values in value_sets(ANN, ("north", "south"), spec)]
     assert rendered == ["acme/ann/north/", "acme/ann/south/"]
+
+
+def test_an_organization_itself_is_not_limited() -> None:
+    """Its targets stay whole, are rendered for it alone, and for no request that is limited to organizations."""
+    north = Subject("acme", "north", "organization")
+    spec = replace(files("{tenant_id}/{subject_organization_id}/"), subjects=("organization",))
+    assert in_scope(spec, ()) == spec
+    (own,) = value_sets(north, (), spec)
+    assert spec.templates()[0].render(own) == "acme/north/"
+    assert in_scope(spec, ("north",)) is None
 
 
 def test_a_limit_leaves_out_what_is_in_no_organization() -> None:

@@ -53,3 +53,11 @@ def test_values_name_the_type() -> None:
     """A user's placeholders are tenant_id and user_id and nothing else."""
     assert Subject("acme", "ann").values() == {"tenant_id": "acme", "user_id": "ann"}
     assert Subject("acme", "crew", "group").values() == {"tenant_id": "acme", "group_id": "crew"}
+
+
+def test_an_organization_is_not_what_others_are_limited_to() -> None:
+    """Its id does not stand for the organization to which somebody else's erasure is limited."""
+    assert Subject("acme", "north", "organization").values() == {
+        "tenant_id": "acme",
+        "subject_organization_id": "north",
+    }

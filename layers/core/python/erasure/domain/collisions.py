@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from erasure.domain.scope import ORGANIZATION, for_all_organizations
+from erasure.domain.subject import OWN_PLACEHOLDERS
 from erasure.domain.target_spec import KeyRule, TargetSpec
 from erasure.domain.templates import Template, names_subject, parse_template
 from erasure.errors import TargetError
@@ -34,7 +35,7 @@ _END = "\x00"
 """Ends a key attribute's text. Identifiers hold no control characters, so no value can hold it."""
 
 _SEPARATORS = frozenset(PREFIX_SEPARATORS + _END)
-_SUBJECTS = frozenset({"user_id", "group_id"})
+_SUBJECTS = frozenset(OWN_PLACEHOLDERS.values())
 _OWN = _SUBJECTS | {"tenant_id", ORGANIZATION}
 
 

@@ -4,12 +4,13 @@
 :class:`erasure.errors.DataMapError` that names every path and the rule it breaks. The rules exist so that no
 target can ever match anybody else:
 
-- every target names its subject in what it matches: ``{user_id}``, or ``{group_id}`` of a group, or a further
-  identifier of theirs, or an attribute of an item that is theirs;
+- every target names its subject in what it matches: ``{user_id}``, or ``{group_id}`` of a group, or
+  ``{organization_id}`` of an organization, or a further identifier of theirs, or an attribute of an item that is
+  theirs;
 - a prefix ends in a separator after its last placeholder (``{user_id}/``), so that user ``1`` never takes ``10`` along;
 - what separates inside a prefix is one of ``/ # : |``, characters that ids of people do not hold;
-- ``{organization_id}`` comes last, so that what is left without it still names the subject and nothing is erased
-  that the map does not name;
+- ``{organization_id}`` in a target of people or groups comes last, so that what is left without it still names the
+  subject and nothing is erased that the map does not name;
 - what cannot be compared with what another target keeps, redacts or is led on by is refused, or warned of;
 - nothing unknown is accepted: a misspelt rule is an error, not a rule that silently does not apply.
 
@@ -47,6 +48,9 @@ from erasure.domain.data_map_schema import (
     problem_of,
 )
 from erasure.domain.request import FAMILY_CATEGORIES
+from erasure.domain.scope import ORGANIZATION
+from erasure.domain.subject import ORGANIZATION as ORGANIZATION_TYPE
+from erasure.domain.subject import OWN_PLACEHOLDERS
 from erasure.domain.target_spec import (
     CONSTANT,
     NULL,
@@ -139,7 +143,7 @@ def _specs(document: Document) -> tuple[TargetSpec, ...]:
 
     def spec_of(target: Target) -> TargetSpec:
         parent = None if target.for_each is None else spec_of(by_name[target.for_each])
-        return replace(_spec(target), for_each=parent)
+        return replace(_of_its_subjects(_spec(target)), for_each=parent)
 
     return tuple(map(spec_of, document.targets))
 
@@ -173,6 +177,29 @@ def _spec(target: Target) -> TargetSpec:
         role=None if target.role_arn is None else RoleRule(target.role_arn, target.external_id),
         window_hours=int((target.window or DEFAULT_WINDOW).removesuffix("h")) if target.is_scan else 0,
     )
+
+
+def _of_its_subjects(spec: TargetSpec) -> TargetSpec:
+    """``spec``, in which what stands for an organization that is erased has a name of its own."""
+    if spec.subjects != (ORGANIZATION_TYPE,):
+        return spec
+
+    def own(template: str) -> str:
+        return template.replace(f"{{{ORGANIZATION}}}", f"{{{OWN_PLACEHOLDERS[ORGANIZATION_TYPE]}}}")
+
+    def own_key(rule: KeyRule) -> KeyRule:
+        return replace(rule, template=own(rule.template))
+
+    table, bucket, detach = spec.dynamodb, spec.s3, spec.detach
+    if table is not None:
+        sort = None if table.sort is None else own_key(table.sort)
+        table = replace(table, partition=own_key(table.partition), sort=sort)
+    if bucket is not None:
+        prefix, key = (None if text is None else own(text) for text in (bucket.prefix, bucket.key))
+        bucket = replace(bucket, prefix=prefix, key=key)
+    if detach is not None:
+        detach = replace(detach, value=own(detach.value))
+    return replace(spec, dynamodb=table, s3=bucket, detach=detach)
 
 
 def _dynamodb_rule(rule: DynamoDB) -> DynamoDBRule:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from erasure.domain.data_map_rules import Problems, parsed, subject_of, top_attribute, value_of
 from erasure.domain.data_map_schema import Constant, DetachAction, Document, Identifier, RedactAction, Target
+from erasure.domain.scope import ORGANIZATION
+from erasure.domain.subject import OWN_PLACEHOLDERS
 from erasure.domain.templates import Template
 from erasure.errors import InvalidInputError
 
-_OWN = frozenset({"tenant_id", "user_id", "group_id", "organization_id"})
+_OWN = frozenset({"tenant_id", ORGANIZATION, *OWN_PLACEHOLDERS.values()})
 
 
 def with_inherited(document: Document) -> Document:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from erasure.domain.collisions import OF_OTHERS, are_incomparable, broken_finds, conflict, is_apart, meet, namesake
 from erasure.domain.scope import ORGANIZATION, for_all_organizations
+from erasure.domain.subject import ORGANIZATION as ORGANIZATION_TYPE
+from erasure.domain.subject import OWN_PLACEHOLDERS
 from erasure.domain.target_spec import IdentifierRule, TargetSpec
 from erasure.domain.templates import names_subject
 
@@ -15,7 +17,10 @@ _MARK = "\ufdd0"
 
 def _anybody(spec: TargetSpec) -> dict[str, str]:
     """A value for each placeholder of the target, those of organizations left out: they occur in no template."""
-    own = {name for template in spec.templates() for name in template.names} | {"tenant_id", f"{spec.subjects[0]}_id"}
+    own = {name for template in spec.templates() for name in template.names} | {
+        "tenant_id",
+        OWN_PLACEHOLDERS[spec.subjects[0]],
+    }
     return {name: _stand_in(name) for name in sorted(own - {ORGANIZATION})}
 
 
@@ -122,12 +127,18 @@ def _namesakes(target: TargetSpec, other: TargetSpec, number: int, other_number:
         return
     called = found[1]
     for name, value in _anybody(cut).items():
-        called = called.replace(value, f"{{{name}}}")
+        called = called.replace(value, f"{{{_in_document(name)}}}")
+    who = _in_document(found[0])
     yield (
         f"targets[{number}]",
-        f"lies within what targets[{other_number}] matches if a {{{found[0]}}} is called {called}: keep the two apart "
+        f"lies within what targets[{other_number}] matches if a {{{who}}} is called {called}: keep the two apart "
         "unless nobody is",
     )
+
+
+def _in_document(name: str) -> str:
+    """A spec's placeholder as the document has it."""
+    return ORGANIZATION if name == OWN_PLACEHOLDERS[ORGANIZATION_TYPE] else name
 
 
 def _should_be_compared(target: TargetSpec, other: TargetSpec, targets: Sequence[TargetSpec]) -> bool:
@@ -139,7 +150,7 @@ def _should_be_compared(target: TargetSpec, other: TargetSpec, targets: Sequence
 
 
 def _without_tenant(target: TargetSpec) -> str:
-    subject = f"{target.subjects[0]}_id"
+    subject = OWN_PLACEHOLDERS[target.subjects[0]]
     names = sorted(name for name in target.names() if name != subject and names_subject([name]))
     if subject in target.names() or not names:
         return f"right only if {target.subjects[0]} ids are unique across all tenants"

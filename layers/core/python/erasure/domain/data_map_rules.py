@@ -51,6 +51,11 @@ class Known:
             return name.partition(".")[0] == self.parent
         return name in {"tenant_id", self.subject, ORGANIZATION, *self.identifiers}
 
+    def is_limited_by(self, template: Template) -> bool:
+        """Whether the template names an organization to which erasing others can be limited. Of an organization's own
+        data it names the subject."""
+        return ORGANIZATION in template.names and self.subject != ORGANIZATION
+
     def names_subject(self, names: Collection[str]) -> bool:
         if self.parent is not None:
             return any(name.startswith(f"{self.parent}.") for name in names)
@@ -69,7 +74,7 @@ class Known:
 
 
 def subject_of(target: Target) -> str:
-    """The placeholder of the target's subjects."""
+    """The placeholder of the target's subjects, as the document has it."""
     return f"{target.subjects[0]}_id"
 
 
@@ -128,7 +133,7 @@ def _dynamodb_problems(rule: DynamoDB, path: str, known: Known) -> Problems:
         yield from _placeholder_problems(template, here, known)
         if is_prefix:
             yield from _prefix_problems(template, here)
-        if ORGANIZATION in template.names:
+        if known.is_limited_by(template):
             if position == 0 or rule.scan is not None:
                 yield here, _ORGANIZATION_PLACES
             else:
@@ -155,7 +160,7 @@ def _s3_problems(rule: S3, path: str, known: Known) -> Problems:
         yield from _prefix_problems(template, here)
     if not known.names_subject(template.names):
         yield here, _must_hold(known)
-    elif ORGANIZATION in template.names:
+    elif known.is_limited_by(template):
         if rule.key is not None:
             yield here, _ORGANIZATION_PLACES
         else:
@@ -177,7 +182,7 @@ def _detach_problems(action: DetachAction, target: Target, path: str, known: Kno
     except InvalidInputError as error:
         yield here, error.rule
         return
-    if ORGANIZATION in template.names:
+    if known.is_limited_by(template):
         told = known.told.replace(f"{{{ORGANIZATION}}}, ", "")
         yield here, f"{{{ORGANIZATION}}} is not a known placeholder; known are {told}"
     yield from _placeholder_problems(template, here, known)

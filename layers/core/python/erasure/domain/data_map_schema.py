@@ -21,7 +21,7 @@ _ATTRIBUTE_PATH = r"[^.\[\]]+(\[\])?"
 
 Category = Literal["account", "session", "credential", "membership", "content", "preference", "record"]
 _Family = Literal["h2o", "hellojohn", "velt", "june", "native"]
-_Subject = Literal["user", "group"]
+_Subject = Literal["user", "group", "organization"]
 _Name = Annotated[str, Field(pattern=rf"^{_NAME}$")]
 _IdentifierName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 _AttributeName = Annotated[str, Field(min_length=1, max_length=255)]

@@ -5,6 +5,8 @@ and is left out of a limited request (``None`` below). Without a limit, the rule
 the organization, so that it covers all of them: ``{tenant_id}/{user_id}/{organization_id}/`` becomes
 ``{tenant_id}/{user_id}/``. :func:`erasure.domain.data_map.parse_data_map` lets only rules in for which the rest still
 names the subject and ends where a value ends.
+
+An organization that is itself the subject has another placeholder in specs, and nothing of this is about it.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
-from erasure.domain.subject import Subject
+from erasure.domain.subject import OWN_PLACEHOLDERS, Subject
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
 from erasure.errors import TargetError
 
 ORGANIZATION = "organization_id"
 _PLACEHOLDER = f"{{{ORGANIZATION}}}"
-_OWN_NAMES = frozenset({"tenant_id", "user_id", "group_id", ORGANIZATION})
+_OWN_NAMES = frozenset({"tenant_id", ORGANIZATION, *OWN_PLACEHOLDERS.values()})
 NO_IDENTIFIERS: Mapping[str, Sequence[str]] = {}
 MOST_VALUE_SETS = 10_000
 """Of one subject for one target. What somebody's items say must not become more than a function has memory for, and

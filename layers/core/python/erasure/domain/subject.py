@@ -8,12 +8,17 @@ from dataclasses import dataclass
 
 USER = "user"
 GROUP = "group"
-SUBJECT_TYPES = (USER, GROUP)
+ORGANIZATION = "organization"
+SUBJECT_TYPES = (USER, GROUP, ORGANIZATION)
+OWN_PLACEHOLDERS = {USER: "user_id", GROUP: "group_id", ORGANIZATION: "subject_organization_id"}
+"""What stands for a subject's own id in specs, by its type. An organization that is erased is not one to which somebody
+else's erasure is limited (``{organization_id}``): of one name, the two could be taken for each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person (``type`` ``"user"``) or a group (``"group"``) of a tenant. ``id`` is opaque, compared byte for byte.
+    """A person (``type`` ``"user"``), a group (``"group"``) or an organization (``"organization"``) of a tenant. ``id``
+    is opaque, compared byte for byte.
 
     ``repr`` shows neither tenant nor id, so that a subject in a traceback or a log line tells nothing.
     """
@@ -26,8 +31,8 @@ class Subject:
         return f"Subject(type={self.type!r})"
 
     def values(self) -> dict[str, str]:
-        """The values of the data map's placeholders for this subject."""
-        return {"tenant_id": self.tenant_id, f"{self.type}_id": self.id}
+        """The values of the placeholders of a spec for this subject."""
+        return {"tenant_id": self.tenant_id, OWN_PLACEHOLDERS[self.type]: self.id}
 
 
 def keyed_digest(key: bytes, *fields: str) -> str:

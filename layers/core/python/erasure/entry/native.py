@@ -17,13 +17,13 @@ have no default.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from erasure.domain.identifiers import check_idempotency_key, check_identifier, is_request_id, new_batch_id
 from erasure.domain.request import CANCELLED, CATEGORIES, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
-from erasure.domain.subject import SUBJECT_TYPES, USER, Subject
+from erasure.domain.subject import ORGANIZATION, SUBJECT_TYPES, USER, Subject
 from erasure.domain.times import format_time
 from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
 from erasure.entry.fields import ListTooLongError, check_moment, check_organizations, claim_of
@@ -205,7 +205,7 @@ def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
     """What is asked for, and whether it is only to be tried."""
     check_fields(body, "body", _FIELDS)
     subjects = subjects_of(body.get("subjects"), call.caller.tenant_id)
-    organization_ids = organizations_of(body["scope"], len(set(subjects))) if "scope" in body else ()
+    organization_ids = organizations_of(body["scope"], subjects) if "scope" in body else ()
     categories = categories_of(body["categories"]) if "categories" in body else None
     plan_hash = _plan_hash(body["plan_hash"]) if "plan_hash" in body else None
     not_before = check_moment(body["not_before"], "not_before") if "not_before" in body else None
@@ -268,11 +268,14 @@ def one_subject(value: object, field: str, tenant_id: str) -> Subject:
     return Subject(tenant_id, check_identifier(value.get("id"), f"{field}.id"), subject_type)
 
 
-def organizations_of(scope: object, subjects: int) -> tuple[str, ...]:
+def organizations_of(scope: object, subjects: Sequence[Subject]) -> tuple[str, ...]:
     if not isinstance(scope, dict):
         raise InvalidInputError("scope", "must be an object with organization_ids")
     check_fields(scope, "scope", frozenset({"organization_ids"}))
-    return check_organizations(scope.get("organization_ids"), "scope.organization_ids", MAX_ORGANIZATIONS, subjects)
+    if any(subject.type == ORGANIZATION for subject in subjects):
+        raise InvalidInputError("scope", "cannot limit the erasure of an organization")
+    different = len(set(subjects))
+    return check_organizations(scope.get("organization_ids"), "scope.organization_ids", MAX_ORGANIZATIONS, different)
 
 
 def _own_id(request_id: str) -> str:

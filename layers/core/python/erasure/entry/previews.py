@@ -71,7 +71,7 @@ def _command(body: dict[str, Any], call: Call) -> ErasureCommand:
         subjects,
         call.caller.key_id,
         field_of=lambda position: f"subjects[{position}].id",
-        organization_ids=organizations_of(body["scope"], len(set(subjects))) if "scope" in body else (),
+        organization_ids=organizations_of(body["scope"], subjects) if "scope" in body else (),
         categories=categories_of(body["categories"]) if "categories" in body else None,
     )
 
