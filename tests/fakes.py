@@ -234,6 +234,8 @@ class FakeRequestStore:
                 scan_at=None if scanned else record.scan_at,
                 follow_up_at=follow_up_at,
             )
+            if scanned:
+                self.waiting.pop(request.request_id, None)
             if follow_up_at is not None:
                 self.waiting[request.request_id] = follow_up_at
             if finished:

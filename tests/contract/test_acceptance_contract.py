@@ -347,6 +347,41 @@ def test_released_by_one_of_two(shared_stores: Stores) -> None:
     assert sorted(results) == [False, False, True]
 
 
+def test_a_started_request_waits_for_its_scan(stores: Stores) -> None:
+    """From when its job says so it is due at that time, which later jobs leave as it is; another job cannot say so."""
+    request = stores.started()
+    assert not stores.requests.wait_for_scan(request, "another", LATER)
+    assert stores.requests.wait_for_scan(request, "job-1", LATER)
+    assert stores.requests.wait_for_scan(request, "job-1", LATER + timedelta(hours=1))
+    record = stores.requests.get(request.request_id)
+    assert record.scan_at == LATER
+    assert stores.requests.due(LATER - timedelta(milliseconds=1), 10) == []
+    assert stores.requests.due(LATER, 10) == [request.request_id]
+    assert [stores.requests.release(record, LATER) for _ in range(2)] == [True, False]
+    assert stores.requests.due(LATER + timedelta(hours=2), 10) == []
+
+
+def test_a_request_that_was_scanned_for_does_not_wait(stores: Stores) -> None:
+    """A job that closes it with its scan takes it off the list, as a sweep that died would have."""
+    request = stores.started()
+    assert stores.requests.wait_for_scan(request, "job-1", LATER)
+    record = stores.requests.get(request.request_id)
+    entry = next_entry(request.request_id, first_entry(request), "finished", NOW, {})
+    assert stores.requests.close(record, "job-1", [], NOW, entry, finished=True, attention=False, scanned=True)
+    assert stores.requests.get(request.request_id).scan_at is None
+    assert stores.requests.due(LATER, 10) == []
+
+
+def test_identifiers_are_noted_by_the_job_that_has_the_request(stores: Stores) -> None:
+    """They replace what was known, and come back as they were; another job's are refused."""
+    request = stores.started()
+    known = {"email": ("ann@example.com", "\u00e4nn@example.com"), "phone": ()}
+    assert not stores.requests.note_identifiers(request, "another", {"email": ("else@example.com",)})
+    assert stores.requests.note_identifiers(request, "job-1", {"email": ("ann@example.com",)})
+    assert stores.requests.note_identifiers(request, "job-1", known)
+    assert stores.requests.get(request.request_id).identifiers == known
+
+
 def closed(stores: Stores, follow_up_at: datetime) -> ErasureRequest:
     """A finished request with something to be taken up."""
     request = stores.started()

@@ -126,7 +126,7 @@ class DynamoDBRequestStore:
                 ExpressionAttributeValues={
                     name: to_attribute(value) for name, value in {**values, ":started": STARTED, ":job": job_id}.items()
                 },
-                ReturnValues="UPDATED_NEW",
+                ReturnValues="ALL_NEW",
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
@@ -191,18 +191,24 @@ class DynamoDBRequestStore:
             },
         )
         update["ConditionExpression"] += f" AND {_NOT_CLOSED_BY_THIS_JOB}"
-        # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
+        also: list[dict[str, Any]] = []
         if scanned and request.scan_at is not None:
             removes = " REMOVE" in update["UpdateExpression"]
             update["UpdateExpression"] += ", scan_at" if removes else " REMOVE scan_at"
+            # A sweep that died between sending it off and releasing it would find no way to it any more.
+            listed = waiting_key(request.request_id, request.scan_at)
+            also.append({"Delete": {"TableName": self._table, "Key": listed}})
+        if follow_up_at is not None:
+            update["UpdateExpression"] = update["UpdateExpression"].replace(
+                "SET ", "SET follow_up_at = :follow_up, ", 1
+            )
+            update["ExpressionAttributeValues"][":follow_up"] = {"S": format_time(follow_up_at)}
+            listed = waiting_key(request.request_id, follow_up_at)
+            also.append({"Put": {"TableName": self._table, "Item": listed}})
+        # Every job that has closed the request, not only the latest: an older one may come back, to no effect.
         update["UpdateExpression"] += " ADD closed_jobs :jobs"
         update["ExpressionAttributeValues"][":jobs"] = {"SS": [job_id]}
-        if follow_up_at is None:
-            return self._write_with_entry(update, entry) is None
-        update["UpdateExpression"] = update["UpdateExpression"].replace("SET ", "SET follow_up_at = :follow_up_at, ", 1)
-        update["ExpressionAttributeValues"][":follow_up_at"] = {"S": format_time(follow_up_at)}
-        listed = {"TableName": self._table, "Item": waiting_key(request.request_id, follow_up_at)}
-        return self._write_with_entry(update, entry, [{"Put": listed}]) is None
+        return self._write_with_entry(update, entry, also) is None
 
     def rows(
         self, tenant_id: str, state: str, *, before: str | None = None, limit: int | None = None
