@@ -280,6 +280,22 @@ def test_what_a_lock_holds_keeps_its_way(until: str | None) -> None:
     assert world.things.everything() == BOBS | {"doc00001", "doc00001.pdf"}
 
 
+@pytest.mark.parametrize("until", ["2030-01-01T00:00:00Z", None])
+def test_what_a_lock_holds_keeps_its_way_however_long(until: str | None) -> None:
+    """An image under a lock stays, and so do the page that leads to it and the document that leads to the page: all
+    three are told as blocked, with the date; the rest goes."""
+    world = a_world(3, 2)
+    world.things.locked["doc00001-image1/small.png"] = until
+    request = world.a_request()
+    assert world.run(request).attention == ()
+    outcomes = world.outcomes(request)
+    told = [(outcomes[name].outcome, outcomes[name].kept, outcomes[name].until) for name in ("images", "pages", "docs")]
+    assert told == [("blocked", 1, until)] * 3
+    left = {"doc00001", "doc00001-page1", "doc00001-image1/small.png"}
+    assert world.things.everything() == BOBS | left
+    assert [outcomes[name].count for name in ("images", "pages", "docs")] == [11, 5, 2]
+
+
 def test_a_document_beside_locked_ones_is_not_excused() -> None:
     """What a lock keeps excuses the documents that lead to it, and no other one that comes meanwhile."""
     world = a_world(2, 0)

@@ -15,7 +15,7 @@ from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, Part, Task
 from erasure.errors import SliceLostError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.services.linked_targets import target_of
-from erasure.services.linked_units import CHILDREN_FAILED, children_of, guard_for
+from erasure.services.linked_units import CHILDREN_FAILED, below, children_of, guard_for
 from erasure.services.scan_progress import after_erasing, range_of
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import (
@@ -61,7 +61,7 @@ def erase_unit(
     own = [task for task in tasks if task.level == level]
     requests = workable_requests(job_id, [part for task in own for part in task.parts_in(PENDING)], use.requests)
     workable = [
-        _Work(task, children_of(task, tasks), requests)
+        _Work(task, below(task, tasks), requests)
         for task in own
         if any(part.request_id in requests for part in task.parts_in(PENDING))
     ]
@@ -72,15 +72,15 @@ def erase_unit(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A task, the tasks of what its items lead to, and the requests that may be worked on."""
+    """A task, the tasks of all that its items lead to (``below``), and the requests that may be worked on."""
 
     task: Task
-    children: Sequence[Task]
+    below: Sequence[Task]
     requests: Requests
 
     def with_failed_children(self, parts: Sequence[Part]) -> set[str]:
         """The requests for which something that the items lead to could not be erased: the items have to stay."""
-        failed = {part.request_id for child in self.children for part in child.parts_in(FAILED)}
+        failed = {part.request_id for child in children_of(self.task, self.below) for part in child.parts_in(FAILED)}
         return failed.intersection(part.request_id for part in parts)
 
 
@@ -126,8 +126,8 @@ def _erase_group(
 
     results: list[SliceResult | None]
     asked: dict[str, Any] = {} if scan is None else {"scan": scan}
-    if work.children:
-        asked["guard"] = guard_for(task.spec, group, work.children, work.requests, use.targets)
+    if work.below:
+        asked["guard"] = guard_for(task, group, work.below, work.requests, use.targets, use.reader)
     try:
         target = target_of(task.spec, use.targets, use.reader)
         erased = target.erase(task.spec, group.subjects, deadline, on_erased=count, **asked)

@@ -43,18 +43,34 @@ CHILDREN_FAILED = "children_failed"
 @dataclass(frozen=True, slots=True)
 class Child:
     """A target that a parent's items lead to. ``subjects``: by position of the parent's subject, the values of that
-    subject for the child's rule; none, if it can have nothing there."""
+    subject for the child's rule; none, if it can have nothing there. ``children``: what its own items lead to."""
 
     spec: TargetSpec
     subjects: tuple[tuple[Values, ...], ...]
+    children: tuple[Child, ...] = ()
+
+    def narrowed(self, position: int, values: Values) -> Child:
+        """For the one subject at ``position``, as far as it goes with ``values``."""
+        own = tuple(each for each in self.subjects[position] if _agree(each, values))
+        return Child(self.spec, (own,), tuple(child.narrowed(position, values) for child in self.children))
 
 
 class ChildrenGuard:
-    """Lets a parent's items go when nothing is left of what they lead to (:class:`erasure.targets.protocol.Guard`)."""
+    """Lets a parent's items go when nothing is left of what they lead to (:class:`erasure.targets.protocol.Guard`).
 
-    def __init__(self, parent: TargetSpec, children: Sequence[Child], targets: Mapping[str, Target]) -> None:
+    ``reader``: reads children's items that are left. Those that lead to what is kept themselves are kept, too.
+    """
+
+    def __init__(
+        self,
+        parent: TargetSpec,
+        children: Sequence[Child],
+        targets: Mapping[str, Target],
+        reader: ItemReader | None = None,
+    ) -> None:
         self._children = children
         self._targets = targets
+        self._reader = reader
         self._attributes = link_attributes(parent, [child.spec for child in children])
 
     @property
@@ -71,10 +87,20 @@ class ChildrenGuard:
                     places.setdefault(tuple(sorted(values.items())), []).append(place)
                 target = self._targets[child.spec.kind]
                 results = target.verify(child.spec, [dict(values) for values in places], deadline)
-                for own, result in zip(places.values(), results, strict=True):
-                    for place in own:
-                        seen[place].add(result)
+                for key, result in zip(places, results, strict=True):
+                    for place in places[key]:
+                        seen[place].add(self._apart(child, items[place][0], dict(key), result, deadline))
         return [each.verdict() for each in seen]
+
+    def _apart(
+        self, child: Child, position: int, values: Values, result: VerifyResult, deadline: Deadline
+    ) -> VerifyResult:
+        """What is left of a child that leads on: what has to go, and what stays because of what it leads to."""
+        if not result.left or not child.children or self._reader is None:
+            return result
+        below = [each.narrowed(position, values) for each in child.children]
+        guard = ChildrenGuard(child.spec, below, self._targets, self._reader)
+        return _told_apart(self._reader.items(child.spec, values, guard.attributes, deadline), 0, guard, deadline)
 
     def _values(
         self, child: Child, items: Sequence[tuple[int, Item]], seen: Sequence[_Seen]
@@ -124,18 +150,36 @@ def children_of(task: Task, tasks: Iterable[Task]) -> list[Task]:
     return [child for child in tasks if child.spec.for_each is not None and child.spec.for_each.name == task.spec.name]
 
 
+def below(task: Task, tasks: Iterable[Task]) -> list[Task]:
+    """The tasks of all that the task's items lead to, further down too, among those of its unit."""
+    return [child for child in tasks if any(each.name == task.spec.name for each in child.spec.ancestors())]
+
+
 def guard_for(
-    parent: TargetSpec, group: Group, children: Sequence[Task], requests: Requests, targets: Mapping[str, Target]
+    parent: Task,
+    group: Group,
+    tasks: Sequence[Task],
+    requests: Requests,
+    targets: Mapping[str, Target],
+    reader: ItemReader | None,
 ) -> ChildrenGuard:
-    """The guard of a group of the parent's parts, whose positions are those of the group's subjects."""
-    return ChildrenGuard(parent, [Child(child.spec, _subjects(child, group, requests)) for child in children], targets)
+    """The guard of a group of the parent's parts, whose positions are those of the group's subjects. ``tasks``: those
+    that are :func:`below` it."""
+
+    def child_of(task: Task) -> Child:
+        return Child(
+            task.spec, _subjects(task, group, requests), tuple(child_of(child) for child in children_of(task, tasks))
+        )
+
+    children = [child_of(child) for child in children_of(parent, tasks)]
+    return ChildrenGuard(parent.spec, children, targets, reader)
 
 
 def kept_by_children(
-    parent: TargetSpec,
+    parent: Task,
     group: Group,
     found: Sequence[VerifyResult],
-    children: Sequence[Task],
+    tasks: Sequence[Task],
     requests: Requests,
     targets: Mapping[str, Target],
     reader: ItemReader,
@@ -143,19 +187,24 @@ def kept_by_children(
 ) -> list[VerifyResult]:
     """What was ``found`` of a parent's items, by position of the group, told apart: those that lead to what is kept by
     a lock, and to nothing else, are kept as long as that is; the others are left."""
-    guard = guard_for(parent, group, children, requests, targets)
+    guard = guard_for(parent, group, tasks, requests, targets, reader)
     return [
-        _apart(parent, values, position, guard, reader, deadline) if result.left else result
+        _told_apart(items_of(parent.spec, values, guard.attributes, reader, deadline), position, guard, deadline)
+        if result.left
+        else result
         for position, (values, result) in enumerate(zip(group.subjects, found, strict=True))
     ]
 
 
-def _apart(
-    parent: TargetSpec, values: Values, position: int, guard: Guard, reader: ItemReader, deadline: Deadline
+def _told_apart(
+    pages: Iterator[Sequence[Item] | TargetError] | Iterator[Sequence[Item]],
+    position: int,
+    guard: Guard,
+    deadline: Deadline,
 ) -> VerifyResult:
     left, kept = 0, list[Kept]()
     try:
-        for items in items_of(parent, values, guard.attributes, reader, deadline):
+        for items in pages:
             if isinstance(items, TargetError):
                 raise items
             for verdict in guard.look([(position, item) for item in items], deadline):

@@ -20,7 +20,7 @@ from erasure.errors import SliceLostError, UnavailableError, places_of
 from erasure.ports import RequestStore, TaskStore
 from erasure.services.erase_unit import MAX_STALLS, PARALLEL_TASKS
 from erasure.services.linked_targets import target_of
-from erasure.services.linked_units import children_of, go_back, kept_by_children, sent_back
+from erasure.services.linked_units import below, go_back, kept_by_children, sent_back
 from erasure.services.scan_progress import after_verifying, range_of
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import (
@@ -74,7 +74,7 @@ def verify_unit(job_id: str, unit: str, deadline: Deadline, use: VerifyUnitDepen
     shared = replace(use, targets=sharing_targets(tasks, use.targets))
     verified: list[Task] = []
     for _, same in groupby(sorted(tasks, key=_level), key=_level):
-        work = [_Work(task, children_of(task, verified), requests) for task in same]
+        work = [_Work(task, below(task, verified), requests) for task in same]
         verified += side_by_side(lambda own: _verify_task(own, deadline, shared), work, PARALLEL_TASKS)
     tasks = go_back(verified, requests, use.tasks, use.max_rounds)
     open_parts = [
@@ -100,17 +100,17 @@ def _next_level(levels: set[int], last: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A task, the tasks of what its items lead to as they have just been verified, and the requests that may be worked
-    on."""
+    """A task, the tasks of all that its items lead to (``below``) as they have just been verified, and the requests
+    that may be worked on."""
 
     task: Task
-    children: Sequence[Task]
+    below: Sequence[Task]
     requests: Requests
 
     @property
     def stays(self) -> bool:
         """Whether something stays that the items lead to: then they do, too."""
-        return any(part.kept.count for child in self.children for part in child.parts)
+        return any(part.kept.count for child in self.below for part in child.parts)
 
 
 def holds_anything(
@@ -173,7 +173,7 @@ def _verify_group(
         found = target.verify(spec, group.subjects, deadline, **asked)
         if work.stays and use.reader is not None:
             found = kept_by_children(
-                spec, group, found, work.children, work.requests, use.targets, use.reader, deadline
+                work.task, group, found, work.below, work.requests, use.targets, use.reader, deadline
             )
         results = [*group.verify_results(found)]
     except Exception as error:
