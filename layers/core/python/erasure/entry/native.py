@@ -319,12 +319,15 @@ def shown_request(request: ErasureRequest) -> dict[str, Any]:
         "started_at": request.started_at,
         "scan_at": request.scan_at,
         "finished_at": request.finished_at,
+        "follow_up_at": request.follow_up_at,
     }
     shown.update({name: format_time(moment) for name, moment in times.items() if moment is not None})
     if request.organization_ids:
         shown["organization_ids"] = list(request.organization_ids)
     if request.batch_id is not None:
         shown["batch_id"] = request.batch_id
+    if request.followed_by is not None:
+        shown["followed_by"] = request.followed_by
     return shown
 
 

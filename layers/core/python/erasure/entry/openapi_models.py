@@ -60,6 +60,8 @@ Absent = SkipJsonSchema[None]
 Kept = Annotated[Count | Absent, Field(description="Things that are still there and may be.")]
 Until = Annotated[Moment | None, Field(description="With kept: as long as that; null if nobody knows.")]
 Basis = Annotated[str | Absent, Field(description="With kept, if it is the law that keeps them.")]
+FollowUpAt = Annotated[Moment, Field(description="When what had to be kept is taken up again.")]
+FollowedBy = Annotated[RequestId, Field(description="The request that has taken up what had to be kept.")]
 ScanAt = Annotated[
     Moment | Absent,
     Field(description="All else being done, tables without an index are gone through then, for all who wait for it."),

@@ -22,6 +22,8 @@ from erasure.entry.openapi_models import (
     Count,
     Day,
     Digest,
+    FollowedBy,
+    FollowUpAt,
     Identifier,
     Kept,
     KeyId,
@@ -120,8 +122,10 @@ class ErasureRequest(Model):
     started_at: Moment | Absent = None
     scan_at: ScanAt = None
     finished_at: Moment | Absent = None
+    follow_up_at: FollowUpAt | Absent = None
     organization_ids: list[Identifier] | Absent = None
     batch_id: BatchId | Absent = None
+    followed_by: FollowedBy | Absent = None
 
 
 class Disposition(Model):
