@@ -57,16 +57,24 @@ class Wish:
 @dataclass
 class Result:
     """What has to become of one target for one request. ``failed``: reasons, of which one is told; none: it does not
-    fail. ``sure``, ``possible``: things done, at least and at most. ``kept``, ``until``: what stays, by ``basis`` or
-    because its bucket does not let it go; ``until`` is :data:`HOLD` if nobody knows."""
+    fail. ``sure``, ``possible``: things done, at least and at most. ``kept_places``, ``until``: what stays, by ``basis``
+    or because its bucket does not let it go; ``until`` is :data:`HOLD` if nobody knows."""
 
     word: str
     failed: set[str] = field(default_factory=set)
     sure: int = 0
     possible: int = 0
-    kept: int = 0
+    kept_places: set[Place] = field(default_factory=set)
     until: str | None = None
     basis: str | None = None
+
+    @property
+    def kept(self) -> int:
+        return len(self.kept_places)
+
+    def keep(self, place: Place, until: str) -> None:
+        self.kept_places.add(place)
+        self.until = max(self.until or "", until)
 
     def disagreement(self, told: Mapping[str, Any]) -> str | None:
         """What is wrong with the outcome that was told, if anything."""
@@ -262,7 +270,8 @@ class Job:
 
     def _work(self, number: int, rule: Rule, values: Values, result: Result) -> None:
         doer = (number, rule.name)
-        may_refuse = rule.parent is not None and self.told.get(doer) == AMBIGUOUS
+        # Of several reasons one is told.
+        may_refuse = rule.parent is not None and self.told.get(doer) is not None
         for leading in rule.leading():
             reason = leading.broken(self.state)
             if reason and any(not isinstance(found, RefusedError) for found in leading.lookups(self.state, values)):
@@ -289,7 +298,7 @@ class Job:
         if rule.deletes:
             # It goes, unless it is locked, or something that it leads to.
             if locks := self._locks(doer[0], rule, place, values):
-                _keep(result, max(locks))
+                result.keep(place, max(locks))
             else:
                 self._write(doer, place, None)
             return
@@ -301,7 +310,7 @@ class Job:
                 if until <= self.model.now:
                     self._write(doer, place, None)
                     return
-                _keep(result, until.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+                result.keep(place, until.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
         except RefusedError as error:
             result.failed.add(error.reason)
         try:
@@ -330,11 +339,6 @@ class Job:
     def _write(self, doer: tuple[int, str], place: Place, item: Item | None) -> None:
         self._done.setdefault(place, set()).add(doer)
         self._new[place] = item
-
-
-def _keep(result: Result, until: str) -> None:
-    result.kept += 1
-    result.until = max(result.until or "", until)
 
 
 def _depth(rule: Rule) -> int:

@@ -86,29 +86,34 @@ class _Map:
         """True once in so many times, and never in the simplest of worlds."""
         return bool(self.draw(st.integers(0, of - 1)) == of - 1)
 
-    def _try_to_add(self, target: dict[str, Any]) -> None:
+    def _try_to_add(self, target: dict[str, Any]) -> bool:
         document = {**self.document, "targets": [*self.document["targets"], target]}
         try:
             self.parsed = parse_data_map(document)
         except DataMapError:
-            return
+            return False
         self.document = document
+        return True
 
     def add(self, number: int) -> None:
-        name, subject = f"t{number}", "group" if self.chance(8) else "user"
+        """One more target, if there is one among some that goes with those before."""
+        any(self._try_to_add(self._target(f"t{number}")) for _ in range(3))
+
+    def _target(self, name: str) -> dict[str, Any]:
+        subject = "group" if self.chance(8) else "user"
         target: dict[str, Any] = {"name": name, "category": self.one(CATEGORIES)}
         if subject == "group":
             target["subjects"] = ["group"]
         leading = [each for each in self.document["targets"] if self._may_lead(each)]
         if leading and self.chance(2):
-            parent = self.one(leading)
+            parent = self.one([*leading, leading[-1]])
             target = {"name": name, "for_each": parent["name"]}
             subject = parent.get("subjects", ["user"])[0]
             self._find(target, subject, f"{{{parent['name']}.{self.one(('ref', 'ref', 'num', 'mail'))}}}")
         else:
             self._find(target, subject, None)
             self._act(target)
-        self._try_to_add(target)
+        return target
 
     def _may_lead(self, target: Mapping[str, Any]) -> bool:
         is_found = "scan" not in target.get("dynamodb", {"scan": None})
@@ -127,7 +132,7 @@ class _Map:
 
     def _find(self, target: dict[str, Any], subject: str, link: str | None) -> None:
         has_email = "identifiers" in self.document and subject == "user" and self.chance(2)
-        if self.chance(3):
+        if self.chance(2 if link else 3):
             self._find_objects(target, subject, link, has_email)
             return
         table: Table = self.tables[self.one(sorted(self.tables))]
@@ -225,7 +230,7 @@ def _tables(draw: Draw) -> list[Table]:
 
 @st.composite
 def _buckets(draw: Draw) -> dict[str, tuple[str, bool]]:
-    kinds = (("", False), ("Enabled", False), ("Suspended", False), ("Enabled", True))
+    kinds = (("", False), ("Enabled", False), ("Suspended", False), ("Enabled", True), ("Enabled", True))
     return {f"bucket-{number}": draw(st.sampled_from(kinds)) for number in range(draw(st.integers(1, 2)))}
 
 
@@ -251,17 +256,28 @@ def _fill(making: _Map, people: Sequence[Person], world: World) -> None:
     draw = making.draw
     for rule in rules_of(making.document).values():
         for person in people:
-            for _ in range(draw(st.sampled_from((1, 1, 2, 2, 0)))):
-                values = _values(draw, person)
-                for name in rule.link_names():
-                    values[f"{rule.raw['for_each']}.{name}"] = draw(
-                        st.sampled_from(NUMBERS if name == "num" else LINKS)
-                    )
-                if rule.subject == person.kind:
+            if rule.subject == person.kind:
+                for values in _some_values(draw, rule, person, world):
                     _put(making, rule, values, world)
     for _ in range(draw(st.integers(0, 3))):
         table = world.tables[draw(st.sampled_from(sorted(world.tables)))]
         world.items.append((table.name, _item(draw, table, {})))
+
+
+def _some_values(draw: Draw, rule: Rule, person: Person, world: World) -> list[dict[str, str]]:
+    """Values that lead to something of the person, or (as what items say) to something at all."""
+    found = []
+    for _ in range(draw(st.sampled_from((1, 1, 2, 2, 0)))):
+        values = _values(draw, person)
+        for name in rule.link_names():
+            values[f"{rule.raw['for_each']}.{name}"] = draw(st.sampled_from(NUMBERS if name == "num" else LINKS))
+        found.append(values)
+    if rule.parent is not None and rule.parent.dynamodb is not None:
+        leading = [item for table, item in world.items if table == rule.parent.dynamodb["table"]]
+        for item in leading[-3:]:
+            led = [each for each in rule.through(item, _values(draw, person)) if not isinstance(each, RefusedError)]
+            found += led[:1]
+    return found
 
 
 def _values(draw: Draw, person: Person) -> dict[str, str]:
