@@ -57,8 +57,8 @@ class Wish:
 @dataclass
 class Result:
     """What has to become of one target for one request. ``failed``: reasons, of which one is told; none: it does not
-    fail. ``sure``, ``possible``: things done, at least and at most. ``kept_places``, ``until``: what stays, by ``basis``
-    or because its bucket does not let it go; ``until`` is :data:`HOLD` if nobody knows."""
+    fail. ``sure``, ``possible``: things done, at least and at most. ``kept_places``, ``until``: what stays, by
+    ``basis`` or because its bucket does not let it go; ``until`` is :data:`HOLD` if nobody knows."""
 
     word: str
     failed: set[str] = field(default_factory=set)

@@ -137,7 +137,7 @@ class _Map:
             return
         table: Table = self.tables[self.one(sorted(self.tables))]
         rule: dict[str, Any] = {"table": table.name}
-        way = self.one(("key", "key", "index", "index", "scan"))
+        way = self.one(("key", "key", "index", "index", "scan", *["scan"] * has_email))
         if way == "scan" and link is None:
             attributes = self.one((("name",), ("a",), ("name", "ref")))
             texts = ("{T}#{S}",) if len(attributes) == 1 else ("{S}", "{T}")
