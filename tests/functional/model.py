@@ -193,6 +193,10 @@ class Told:
         gone = {t for t, each in self.outcomes.items() if each["outcome"] in FINAL and not each.get("kept")}
         return bool(self.known.get(name)) and not (self.finished and gone.issuperset(users))
 
+    def has_lost(self, name: str, source: str) -> bool:
+        """Whether it has erased something of which the identifier should have been read, and could not read it."""
+        return name not in self.known and bool(self.outcomes.get(source, {}).get("count"))
+
 
 @dataclass
 class Job:

@@ -106,7 +106,7 @@ class Course:
         request_ids = self.service.accept(wishes)
         self.service.run(request_ids)
         told = self._told(wishes, request_ids)
-        known = [self._known(before, own, {}) for own in told]
+        known = [self._known(before, own, {}, None) for own in told]
         job = run_model(self.model, before, wishes, known, told, [None] * len(wishes))
         check(job, self.service.state(), told, job.results)
         scans = [any(rule.is_scan for rule in self.model.covered(wish)) for wish in wishes]
@@ -129,8 +129,8 @@ class Course:
         assert self.service.scan()
         told = self._told(job.wishes, request_ids)
         known = [
-            self._known(before, own, known) if waits else known
-            for own, known, waits in zip(told, job.known, scans, strict=True)
+            self._known(before, own, known, earlier) if waits else known
+            for own, known, waits, earlier in zip(told, job.known, scans, first, strict=True)
         ]
         again = run_model(self.model, before, job.wishes, known, told, only, with_scans=True)
         results = job.results | {
@@ -147,21 +147,24 @@ class Course:
             found.append(Told(wish, request.state == FINISHED, request.identifiers, outcomes))
         return found
 
-    def _known(self, before: State, told: Told, earlier: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """What the request has to know, which is compared with what it does. ``earlier``: what its first job has
-        read."""
+    def _known(
+        self, before: State, told: Told, known: Mapping[str, Sequence[str]], first: Told | None
+    ) -> dict[str, list[str]]:
+        """What the request has to know, which is compared with what it does. ``known``: what its first job has read;
+        ``first``: what was told then."""
         now = self.model.known(before, told.wish, told.known)
-        known = {name: sorted({*earlier.get(name, ()), *now.get(name, ())}) for name in {**earlier, **now}}
-        covered = self.model.covered(told.wish)
-        for name, values in list(known.items()):
-            users = [rule.name for rule in covered if name in rule.names()]
-            others = [each for each in self.earlier if each.wish.person == told.wish.person]
-            is_optional = self.model.identifiers[name]["if_missing"] == "absent"
-            if is_optional and not values and any(each.casts_doubt(name, users) for each in others):
-                del known[name]
+        merged = {name: sorted({*known.get(name, ()), *now.get(name, ())}) for name in {**known, **now}}
+        others = [each for each in self.earlier if each.wish.person == told.wish.person]
+        for name, values in list(merged.items()):
+            each = self.model.identifiers[name]
+            users = [rule.name for rule in self.model.covered(told.wish) if name in rule.names()]
+            is_doubted = any(other.casts_doubt(name, users) for other in others)
+            is_lost = any(other.has_lost(name, each["from"]) for other in [*others, *([first] if first else [])])
+            if each["if_missing"] == "absent" and not values and (is_doubted or is_lost):
+                del merged[name]
         found = {name: sorted(values) for name, values in told.known.items() if name in self.model.wanted(told.wish)}
-        assert found == known
-        return known
+        assert found == merged
+        return merged
 
 
 def run_model(
