@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
-from aws_lambda_powertools.event_handler.api_gateway import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import APIGatewayRestResolver, Response, ResponseBuilder
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
@@ -92,6 +92,12 @@ class _Routed(APIGatewayProxyEvent):
 
 
 class _Resolver(APIGatewayRestResolver):
+    def __init__(self) -> None:
+        # debug=False, or POWERTOOLS_DEV would print whole events: tokens, ids and all.
+        super().__init__(debug=False)
+        # Powertools' is the class with a type argument, and typing takes its time to make an object of one.
+        self._response_builder_class: Any = ResponseBuilder
+
     def resolve(self, event: Any, context: Any) -> dict[str, Any]:
         """As Powertools does it, but the current event is kept in this object, and not copied: it was made for this.
 
@@ -131,8 +137,7 @@ class Api:
         self._paths_are_encoded = paths_are_encoded
         self._methods: dict[str, set[str]] = {}
         self.routes: list[Route] = []
-        # debug=False, or POWERTOOLS_DEV would print whole events: tokens, ids and all.
-        self._resolver = _Resolver(debug=False)
+        self._resolver = _Resolver()
         self._resolver.not_found(self._no_route)
         self._resolver.exception_handler(Exception)(self._failed)
         for family in families:
