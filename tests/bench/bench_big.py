@@ -27,8 +27,8 @@ from typing import Any
 
 from erasure.domain.data_map import parse_data_map
 from tests.bench import dynamodb_store, s3_store, s3_stub
-from tests.bench.bench_s3 import ENVIRONMENT, MEGABYTE, row_of
 from tests.bench.bench_dynamodb import RATE, WALL_GOAL
+from tests.bench.bench_s3 import ENVIRONMENT, MEGABYTE, row_of
 from tests.bench.big_work import Measured
 from tests.bench.dynamodb_store import BESIDE, FOUND_OF, KINDS, NEIGHBOUR, USER
 from tests.bench.s3_stub import PAGE_ENTRIES, StubProcess
@@ -160,9 +160,9 @@ def measure_table(size: int) -> tuple[Measured, Measured, Measured]:
 def measure_redacting(engine: Engine, size: int) -> Measured:
     table = _table_of(engine, map(_item, range(size)))
     measured = expected(_on_table(table, REDACTED, [USER], dynamodb=_endpoint(engine)), size)
-    expect(_count(engine, table), size + BESIDE)
     named = {"FilterExpression": "attribute_exists(#n)", "ExpressionAttributeNames": {"#n": "name"}}
-    expect(_count(engine, table, **named), BESIDE)
+    expect([_count(engine, table, USER), _count(engine, table, USER, **named)], [size, 0])
+    expect(_count(engine, table, NEIGHBOUR, **named), BESIDE)
     return measured
 
 
@@ -172,7 +172,7 @@ def measure_links(engine: Engine, size: int) -> Measured:
     with buckets(size, no_wait=True) as store:
         places = {"dynamodb": _endpoint(engine), "s3": store.endpoint}
         measured = expected(_on_table(table, LINKED, [USER], **places), size * (1 + VERSIONS))
-    expect(_count(engine, table), BESIDE)
+    expect([_count(engine, table, USER), _count(engine, table, NEIGHBOUR)], [0, BESIDE])
     return measured
 
 
@@ -209,9 +209,21 @@ def _item(number: int, *, user: str = USER, kinds: int = KINDS) -> dict[str, Any
     }
 
 
-def _count(engine: Engine, table: str, **options: Any) -> int:
-    pages = engine.client.get_paginator("scan").paginate(TableName=table, Select="COUNT", **options)
-    return sum(page["Count"] for page in pages)
+def _count(engine: Engine, table: str, user: str, **options: Any) -> int:
+    """By partitions: DynamoDB Local takes seconds for each page of a scan."""
+    queried = engine.client.get_paginator("query")
+    found = 0
+    for kind in range(KINDS):
+        values = {":pk": {"S": f"{kind}#acme#{user}"}}
+        pages = queried.paginate(
+            TableName=table,
+            Select="COUNT",
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=values,
+            **options,
+        )
+        found += sum(page["Count"] for page in pages)
+    return found
 
 
 def expect(found: object, wanted: object) -> None:
@@ -275,7 +287,8 @@ def _rows_of_redacting(measured: BySize) -> list[Row]:
         row_of(8, f"{size:,} items redacted: UpdateItem calls", _last(measured).calls["UpdateItem"], size),
         _seconds(8, "items redacted", measured),
         *_level(8, "an item redacted", measured),
-        *_memory("items redacted", measured),
+        # Against fewer it would say nothing: 1,000 items in four partitions are not a page of each yet.
+        *_memory("items redacted", measured)[:1],
     ]
 
 
