@@ -351,7 +351,8 @@ def _depth(rule: Rule) -> int:
 
 def disputed(model: Model, state: State, people: Iterable[Person]) -> set[Place]:
     """Items over which the map says two things, or that it would let go for two reasons of which one may have to wait:
-    of them, only a warning speaks (they are found in different ways), and nobody can say what becomes of them."""
+    of them, only a warning speaks (they are found in different ways), and nobody can say what becomes of them. Nor of
+    those out of which two people are taken although one entry of the index leads to both."""
     reasons: dict[Place, set[tuple[str, Person | None]]] = {}
     leading = {rule.parent.name for rule in model.rules.values() if rule.parent}
     for person, rule in itertools.product(people, model.rules.values()):
@@ -368,6 +369,7 @@ def disputed(model: Model, state: State, people: Iterable[Person]) -> set[Place]
             for found in rule.lookups(state, values):
                 for place in [] if isinstance(found, RefusedError) else rule.places(state, found):
                     plain = rule.deletes and rule.name not in leading
-                    reason = ("plain", None) if plain else (rule.name, person if rule.name in leading else None)
+                    is_alone = rule.detach is not None or rule.name in leading
+                    reason = ("plain", None) if plain else (rule.name, person if is_alone else None)
                     reasons.setdefault(place, set()).add(reason)
     return {place for place, several in reasons.items() if len(several) > 1 and place in state.items}
