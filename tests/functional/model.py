@@ -134,13 +134,13 @@ class Model:
             if rule.subject == wish.person.kind and is_wanted:
                 if not wish.organizations:
                     found.append(rule.for_all_organizations())
-                elif ORGANIZATION in rule.names():
+                elif rule.names_organization:
                     found.append(rule)
         return found
 
     def values(self, wish: Wish, rule: Rule, known: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
         sets = [wish.person.values()]
-        for name in sorted(rule.names() - {"tenant_id", "user_id", "group_id"}):
+        for name in sorted(rule.names() - sets[0].keys()):
             several = wish.organizations if name == ORGANIZATION else known.get(name, ())
             sets = [{**values, name: value} for values in sets for value in several]
         return sets

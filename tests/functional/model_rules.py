@@ -145,8 +145,16 @@ class Rule:
         found = {name for part in self.parts for name in _PLACEHOLDER.findall(part.template) if "." in name}
         return sorted(name.partition(".")[2] for name in found)
 
+    @property
+    def names_organization(self) -> bool:
+        """Whether a request may be limited to some organizations of the subject, and then covers this. Where the
+        organization is the subject, it limits nothing."""
+        return self.subject != "organization" and ORGANIZATION in self.names()
+
     def for_all_organizations(self) -> Rule:
         """Cut off where it begins to speak of the organization."""
+        if self.subject == "organization":
+            return self
         parts = []
         for part in self.parts:
             before, found, _ = part.template.partition(f"{{{ORGANIZATION}}}")
@@ -180,7 +188,7 @@ class Rule:
 
     def naming(self) -> set[str]:
         """The attributes of the index that name the subject."""
-        nobody = {"tenant_id", ORGANIZATION}
+        nobody = {"tenant_id"} if self.subject == "organization" else {"tenant_id", ORGANIZATION}
         return {part.attribute for part in self.parts if not nobody.issuperset(_PLACEHOLDER.findall(part.template))}
 
     def texts(self, values: Values) -> list[str]:
@@ -259,17 +267,8 @@ class Rule:
         attribute, value = self.detach["attribute"], render(self.detached_value, values)
         left = {name: found for name, found in item.items() if name not in self.naming()}
         if attribute in left:
-            ((kind, content),) = left[attribute].items()
-            if kind == "S":
-                gone = content == value
-            elif kind == "SS" or (kind == "L" and all("S" in each for each in content)):
-                content = [each for each in content if each not in (value, {"S": value})]
-                left[attribute] = {kind: content}
-                gone = kind == "SS" and not content
-            else:
-                raise RefusedError(REJECTED)
-            if gone:
-                del left[attribute]
+            rest = _without(left.pop(attribute), value, self.detach.get("key"))
+            left |= {} if rest is None else {attribute: rest}
         return left
 
     def _redacted(self, item: Item) -> Item:
@@ -325,6 +324,23 @@ def _rule(target: Mapping[str, Any], raw: Mapping[str, Mapping[str, Any]]) -> Ru
             for name, each in matched.items()
         ]
     return Rule(target, parent, tuple(parts))
+
+
+def _without(attribute: Mapping[str, Any], value: str, key: str | None) -> Item | None:
+    """The attribute without the value; ``None``: nothing is left. ``key``: it is a list of maps, of which those go that
+    have the value there. Raises :class:`RefusedError` where nobody can say what it holds."""
+    ((kind, content),) = attribute.items()
+    if key is not None:
+        named = [each.get("M", {}).get(key, NULL) for each in content] if kind == "L" else [{}]
+        if any("S" not in each and each != NULL for each in named):
+            raise RefusedError(REJECTED)
+        return {kind: [each for each, name in zip(content, named, strict=True) if name != {"S": value}]}
+    if kind == "S":
+        return None if content == value else dict(attribute)
+    if kind != "SS" and not (kind == "L" and all("S" in each for each in content)):
+        raise RefusedError(REJECTED)
+    rest = [each for each in content if each not in (value, {"S": value})]
+    return None if kind == "SS" and not rest else {kind: rest}
 
 
 def render(template: str, values: Values) -> str:

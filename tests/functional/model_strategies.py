@@ -100,10 +100,10 @@ class _Map:
         any(self._try_to_add(self._target(f"t{number}")) for _ in range(3))
 
     def _target(self, name: str) -> dict[str, Any]:
-        subject = "group" if self.chance(8) else "user"
+        subject = self.one(("group", "organization")) if self.chance(6) else "user"
         target: dict[str, Any] = {"name": name, "category": self.one(CATEGORIES)}
-        if subject == "group":
-            target["subjects"] = ["group"]
+        if subject != "user":
+            target["subjects"] = [subject]
         leading = [each for each in self.document["targets"] if self._may_lead(each)]
         if leading and self.chance(2):
             parent = self.one([*leading, leading[-1]])
@@ -183,6 +183,8 @@ class _Map:
         rule = target["dynamodb"]
         if "index" in rule and self.chance(3):
             target["action"] = {"detach": {"attribute": self.one(("who", "who", "name"))}}
+            if self.chance(3):
+                target["action"]["detach"] = {"attribute": "who", "key": "id"}
             if self.chance(2):
                 target["action"]["detach"]["value"] = _spelled("{T}/{S}", target.get("subjects", ["user"])[0])
         elif self.chance(3):
@@ -236,7 +238,7 @@ def _buckets(draw: Draw) -> dict[str, tuple[str, bool]]:
 
 @st.composite
 def _people(draw: Draw) -> Person:
-    kind = draw(st.sampled_from(("user", "user", "user", "user", "user", "group")))
+    kind = draw(st.sampled_from(("user", "user", "user", "user", "user", "group", "organization")))
     return Person(draw(st.sampled_from(TENANTS)), kind, draw(st.sampled_from(IDS)))
 
 
@@ -245,10 +247,10 @@ def _wishes(draw: Draw, people: Sequence[Person]) -> Wish:
     categories = None
     if draw(st.integers(0, 4)) == 4:
         categories = tuple(draw(st.lists(st.sampled_from(sorted(set(CATEGORIES))), unique=True)))
-    organizations: tuple[str, ...] = ()
-    if draw(st.integers(0, 4)) == 4:
+    person, organizations = draw(st.sampled_from(people)), tuple[str, ...]()
+    if person.kind != "organization" and draw(st.integers(0, 4)) == 4:
         organizations = tuple(draw(st.lists(st.sampled_from(ORGANIZATIONS), min_size=1, max_size=2, unique=True)))
-    return Wish(draw(st.sampled_from(people)), categories, organizations)
+    return Wish(person, categories, organizations)
 
 
 def _fill(making: _Map, people: Sequence[Person], world: World) -> None:
@@ -282,9 +284,9 @@ def _some_values(draw: Draw, rule: Rule, person: Person, world: World) -> list[d
 
 def _values(draw: Draw, person: Person) -> dict[str, str]:
     return {
-        **person.values(),
         "organization_id": draw(st.sampled_from(ORGANIZATIONS)),
         "email": draw(st.sampled_from(EMAILS)),
+        **person.values(),
     }
 
 
@@ -349,6 +351,12 @@ _SOME_TEXTS: tuple[str, ...] = (
 )
 _DIGEST = {"S": "erased:" + "0" * 64}
 _PERSON = {"M": {"mail": {"S": "m1"}, "ways": {"L": [{"M": {"at": {"S": "home"}}}]}}}
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"M": {"id": {"S": name}, "role": {"S": "guest"}}}
+
+
 _CONTENTS: dict[str, tuple[Any, ...]] = {
     "name": (None, {"S": "Ann"}, {"S": "1"}, {"S": "a#1"}, {"N": "1"}, _DIGEST),
     "mail": (
@@ -380,6 +388,9 @@ _CONTENTS: dict[str, tuple[Any, ...]] = {
         {"SS": ["1"]},
         {"L": [{"S": "1"}, {"S": "a/1"}, {"S": "1"}, {"S": "10"}]},
         {"L": [{"N": "1"}]},
+        {"L": [_named("1"), _named("10"), {"M": {"id": {"NULL": True}}}, _named("1"), {"S": "1"}]},
+        {"L": [_named("a/1"), {"M": {"role": {"S": "1"}}}, _named("ann")]},
+        {"L": [_named("1"), {"M": {"id": {"N": "1"}}}]},
         {"SS": ["a/1", "a/10", "ann"]},
     ),
     "doc": (
