@@ -21,9 +21,9 @@ from tests.functional.model_rules import State
 from tests.functional.model_runs import FakeService, Service, World
 from tests.functional.model_strategies import applications
 
-EXAMPLES = int(os.environ.get("ERASURE_MODEL_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("ERASURE_MODEL_EXAMPLES", "300"))
 """Worlds of a run. More of them are worth an hour now and then; what fails is printed with what repeats it."""
-EXAMPLES_ON_MOTO = max(1, EXAMPLES // 70)
+EXAMPLES_ON_MOTO = max(1, EXAMPLES // 50)
 
 pytestmark = pytest.mark.timeout(0)
 Application = tuple[Any, World, list[list[Wish]]]
