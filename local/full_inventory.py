@@ -28,12 +28,12 @@ from local.full_sample import (
     Claim,
     FullItem,
     FullObject,
+    FullOwner,
     items,
     objects,
 )
 from local.full_seeding import partner_of
 from local.inventory import canonical, digest_of
-from local.sample import Owner
 from local.stack import Stack
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class Erasure:
     """What was asked for. ``organizations``: it was limited to these. ``but``: targets that it leaves alone, or for
     which its time has not come."""
 
-    owner: Owner
+    owner: FullOwner
     organizations: Collection[str] = ()
     but: Collection[str] = ()
 
-    def covers(self, owner: Owner | None, target: str, organization: str) -> bool:
+    def covers(self, owner: FullOwner | None, target: str, organization: str) -> bool:
         if owner != self.owner or target in self.but:
             return False
         return not self.organizations or organization in self.organizations

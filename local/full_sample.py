@@ -36,6 +36,8 @@ TABLES: dict[str, tuple[str, str | None]] = {
     "full-tasks": ("task_id", None),
     "full-workspace-notes": ("tenant_user", "note_id"),
     "full-group-items": ("tenant_group", "item_id"),
+    "full-organization-items": ("tenant_organization", "item_id"),
+    "full-boards": ("board_id", None),
 }
 INDEXES: dict[str, tuple[tuple[str, str, str | None], ...]] = {
     "full-comments": (("by-author", "author", None), ("by-mention", "mention", None)),
@@ -44,6 +46,7 @@ INDEXES: dict[str, tuple[tuple[str, str, str | None], ...]] = {
     "full-reviews": (("by-reviewer", "reviewer", None),),
     "full-invoices": (("by-customer", "customer", None),),
     "full-tasks": (("by-watcher", "watcher", None),),
+    "full-boards": (("by-member", "member", None),),
 }
 """As in :mod:`local.sample`: table → keys, and table → (index, partition key, sort key)."""
 PARTNER_TABLES: dict[str, tuple[str, str | None]] = {"full-partner-orders": ("tenant_user", "order_id")}
@@ -60,6 +63,18 @@ BUCKETS: dict[str, str] = {
 }
 PARTNER_BUCKETS: dict[str, str] = {"full-partner-files": VERSIONED}
 
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    tenant: str
+    organization: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/organization {self.organization}"
+
+
+FullOwner = Owner | Organization
+
 SUBJECT = Person("acme", "1")
 """Has something of everything. All others have the same, under ids that resemble these."""
 PEOPLE = (
@@ -70,6 +85,12 @@ PEOPLE = (
 )
 GROUPS = (Group("acme", "1"), Group("acme", "10"), Group("globex", "1"))
 ORGANIZATIONS = ("north", "north-east")
+WHOLE_ORGANIZATIONS = (
+    Organization("acme", "north"),
+    Organization("acme", "north-east"),
+    Organization("globex", "north"),
+)
+"""Erased themselves, with what is theirs and nobody's of their people."""
 WITHOUT_LEGACY_NUMBER = Person("acme", "11")
 
 LOCKED_UNTIL = datetime(2099, 12, 31, 12, tzinfo=UTC)
@@ -84,7 +105,7 @@ class Claim:
     """Erasing ``subject`` finds the item by ``target``. ``becomes``: its attributes then, with :data:`DIGEST` for each
     digest; ``None``: it is gone. ``kept_until``: until when a law keeps it. ``organization``: in which it is."""
 
-    subject: Owner
+    subject: FullOwner
     target: str
     becomes: Attributes | None = None
     kept_until: str | None = None
@@ -120,7 +141,7 @@ class FullObject:
 
     bucket: str
     key: str
-    owner: Owner | None
+    owner: FullOwner | None
     target: str
     versions: tuple[bytes, ...]
     deleted: bool = False
@@ -137,7 +158,7 @@ def _typed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: {"S": value} if isinstance(value, str) else value for name, value in attributes.items()}
 
 
-def _own(table: str, owner: Owner, target: str, organization: str = "", /, **attributes: Any) -> FullItem:
+def _own(table: str, owner: FullOwner, target: str, organization: str = "", /, **attributes: Any) -> FullItem:
     """An item that goes with its owner."""
     return FullItem(table, _typed(attributes), (Claim(owner, target, organization=organization),))
 
@@ -155,6 +176,11 @@ def items() -> Iterator[FullItem]:
         for name in ("first", "second"):
             id_ = f"{group.tenant}#{group.group}"
             yield _own("full-group-items", group, "group-items", tenant_group=id_, item_id=name, text=f"of {group}")
+    for whole in WHOLE_ORGANIZATIONS:
+        id_ = f"{whole.tenant}#{whole.organization}"
+        yield _own(
+            "full-organization-items", whole, "organization-items", tenant_organization=id_, item_id="1", text="a plan"
+        )
 
 
 def _account_items(person: Person, number: int) -> Iterator[FullItem]:
@@ -223,7 +249,7 @@ def _linked_items(person: Person, number: int, id_: str) -> Iterator[FullItem]:
 
 def _changed_items(person: Person, number: int, id_: str) -> Iterator[FullItem]:
     """Reviews and a log are redacted; of comments, a person's own go, and those of others lose the mention; tasks lose
-    their watcher."""
+    their watcher, boards a member."""
     rest = _typed({"review_id": f"review-{number}", "stars": {"N": "4"}, "text": "good"})
     signed, unsigned = {"S": f"somebody {number}"}, {"S": "a former member"}
     redacted = Claim(person, "reviews", rest | {"signed": unsigned})
@@ -246,6 +272,15 @@ def _changed_items(person: Person, number: int, id_: str) -> Iterator[FullItem]:
     watchers = {"watcher": {"S": id_}, "watchers": _strings(around[0], mark, around[1], mark)}
     unwatched = Claim(person, "watched-tasks", task | {"watchers": _strings(*around)})
     yield FullItem("full-tasks", task | watchers, (unwatched,))
+
+    board = _typed({"board_id": f"board-{number}", "title": "a board"})
+    members = _members(f"{person.user}0", person.user, "x")
+    taken_out = Claim(person, "boards", board | {"members": _members(f"{person.user}0", "x")})
+    yield FullItem("full-boards", board | {"member": {"S": id_}, "members": members}, (taken_out,))
+
+
+def _members(*users: str) -> dict[str, Any]:
+    return {"L": [{"M": {"user_id": {"S": user}, "role": {"S": "editor"}}} for user in users]}
 
 
 def _strings(*texts: str) -> dict[str, Any]:
@@ -312,6 +347,9 @@ def objects() -> Iterator[FullObject]:
     for group in GROUPS:
         key = f"groups/{group.tenant}/{group.group}/minutes.txt"
         yield _object("full-files", key, group, "group-files", 2, uploads=1)
+    for whole in WHOLE_ORGANIZATIONS:
+        key = f"organizations/{whole.tenant}/{whole.organization}/charter.txt"
+        yield _object("full-files", key, whole, "organization-files", 2)
     # Right beside the subject's, and nobody's.
     for bucket, key in (
         ("full-files", "people/acme/1"),
@@ -359,6 +397,6 @@ def _locked_objects(person: Person, place: str) -> Iterator[FullObject]:
     yield _object("full-contracts", f"disputes/{place}/held.pdf", person, "disputes", 1, locks=held)
 
 
-def _object(bucket: str, key: str, owner: Owner | None, target: str, versions: int, **more: Any) -> FullObject:
+def _object(bucket: str, key: str, owner: FullOwner | None, target: str, versions: int, **more: Any) -> FullObject:
     contents = tuple(f"{bucket} {key} {number}".encode() for number in range(versions))
     return FullObject(bucket, key, owner, target, contents, **more)

@@ -17,6 +17,7 @@ from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.api_key import parse_key
 from erasure.domain.request import ErasureRequest
 from local.deployment import make_key, operate
+from local.full_sample import FullOwner, Organization
 from local.inventory import Comparison, Snapshot, compare
 from local.sample import Group, Owner, Person
 from local.stack import Stack
@@ -81,7 +82,7 @@ class Backend:
         """HelloJohn's path of a user."""
         return f"/v1/users/{quote(user_id, safe='')}"
 
-    def erase(self, *owners: Owner, **more: Any) -> dict[str, Any]:
+    def erase(self, *owners: FullOwner, **more: Any) -> dict[str, Any]:
         """Ask natively. The body of the answer."""
         body: dict[str, Any] = self.accept("POST", "/v1/erasure-requests", 202, native_body(owners, **more)).json()
         return body
@@ -90,13 +91,17 @@ class Backend:
         operate(self._stack, "the key was not revoked", "key", "revoke", self.key_id)
 
 
-def native_body(owners: Iterable[Owner], **more: Any) -> dict[str, Any]:
+def native_body(owners: Iterable[FullOwner], **more: Any) -> dict[str, Any]:
     """The native call that erases these, with ``more`` fields."""
-    subjects = [
-        {"type": "group", "id": owner.group} if isinstance(owner, Group) else {"type": "user", "id": owner.user}
-        for owner in owners
-    ]
-    return {"subjects": subjects, **more}
+    return {"subjects": [_native_subject(owner) for owner in owners], **more}
+
+
+def _native_subject(owner: FullOwner) -> dict[str, str]:
+    if isinstance(owner, Organization):
+        return {"type": "organization", "id": owner.organization}
+    if isinstance(owner, Group):
+        return {"type": "group", "id": owner.group}
+    return {"type": "user", "id": owner.user}
 
 
 def wait_until_finished(stack: Stack, request_ids: Collection[str], seconds: float = 150) -> list[ErasureRequest]:

@@ -28,10 +28,10 @@ from local.full_inventory import (
     planned_items,
     read_world,
 )
-from local.full_sample import GROUPS, ORGANIZATIONS, SUBJECT
+from local.full_sample import GROUPS, ORGANIZATIONS, SUBJECT, WHOLE_ORGANIZATIONS, FullOwner
 from local.full_seeding import seed
 from local.inventory import canonical
-from local.sample import Owner, Person
+from local.sample import Person
 from local.stack import ROOT, Stack
 from tests.e2e.calls import Backend, audit_of, native_body, request_of, wait_for, wait_until_finished
 
@@ -40,13 +40,13 @@ pytestmark = pytest.mark.stack
 FULL_MAP = ROOT / "local" / "data-map-full.yaml"
 SCANS = ("events", "access-log")
 LIMITED, ONE_ORGANIZATION = Person("acme", "10"), ORGANIZATIONS[0]
-GROUP = GROUPS[0]
+GROUP, WHOLE = GROUPS[0], WHOLE_ORGANIZATIONS[0]
 NOBODY = Person("acme", "100")
 """Has nothing anywhere: not even an account that would tell an address."""
 BUT_BY_EMAIL = ["account", "session", "membership", "content", "record"]
 EVERYTHING = Erasure(SUBJECT)
 OF_ORGANIZATION = Erasure(LIMITED, organizations=(ONE_ORGANIZATION,))
-OF_GROUP = Erasure(GROUP)
+OF_GROUP, OF_WHOLE = Erasure(GROUP), Erasure(WHOLE)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -66,11 +66,11 @@ class Course:
     before: World
     planned: World
     refused: Any
-    asked: dict[Owner, Asked]
+    asked: dict[FullOwner, Asked]
     waiting: World
-    open_views: dict[Owner, dict[str, Any]]
+    open_views: dict[FullOwner, dict[str, Any]]
     after: World
-    views: dict[Owner, dict[str, Any]]
+    views: dict[FullOwner, dict[str, Any]]
 
 
 @contextmanager
@@ -111,10 +111,11 @@ def course(stack: Stack) -> Iterator[Course]:
 
 def _run(stack: Stack, backend: Backend) -> Course:
     before = read_world(stack)
-    limits: dict[Owner, dict[str, Any]] = {
+    limits: dict[FullOwner, dict[str, Any]] = {
         SUBJECT: {},
         LIMITED: {"scope": {"organization_ids": [ONE_ORGANIZATION]}},
         GROUP: {},
+        WHOLE: {},
         NOBODY: {"categories": BUT_BY_EMAIL},
     }
     plans = {owner: plan(backend, owner, **limit) for owner, limit in limits.items()}
@@ -126,7 +127,7 @@ def _run(stack: Stack, backend: Backend) -> Course:
         answer = backend.erase(owner, **limit, plan_hash=plans[owner]["plan_hash"])
         asked[owner] = Asked(plans[owner], answer["requests"][0]["request"]["id"])
     ids = {owner: each.request_id for owner, each in asked.items()}
-    wait_until_finished(stack, [ids[LIMITED], ids[GROUP]])
+    wait_until_finished(stack, [ids[LIMITED], ids[GROUP], ids[WHOLE]])
     scanned = [ids[SUBJECT], ids[NOBODY]]
     wait_for(lambda: all(request_of(stack, each).closed_at for each in scanned), "all but the scans", seconds=150)
     waiting, open_views = read_world(stack), {owner: view(backend, each) for owner, each in ids.items()}
@@ -136,7 +137,7 @@ def _run(stack: Stack, backend: Backend) -> Course:
     return Course(before, planned, refused, asked, waiting, open_views, read_world(stack), views)
 
 
-def plan(backend: Backend, owner: Owner, **limit: Any) -> dict[str, Any]:
+def plan(backend: Backend, owner: FullOwner, **limit: Any) -> dict[str, Any]:
     (planned,) = backend.accept("POST", "/v1/erasure-plans", 200, native_body([owner], **limit)).json()["plans"]
     return dict(planned)
 
@@ -225,7 +226,7 @@ def test_planning_changes_nothing(course: Course) -> None:
 def test_only_scans_wait(course: Course) -> None:
     """While the window is open the scans' tables are as they were, all else is done, and the request tells until
     when it waits."""
-    done = [Erasure(SUBJECT, but=SCANS), OF_ORGANIZATION, OF_GROUP]
+    done = [Erasure(SUBJECT, but=SCANS), OF_ORGANIZATION, OF_GROUP, OF_WHOLE]
     assert differences(expected(course.before, done), comparable(course.waiting)) == []
     for owner in (SUBJECT, NOBODY):
         assert course.open_views[owner]["state"] == "started"
@@ -236,7 +237,7 @@ def test_only_scans_wait(course: Course) -> None:
 def test_the_world_is_exactly_as_it_should_be(course: Course) -> None:
     """What is the subjects' is gone or changed as written down, what is kept is kept, and all else, of people, tenants
     and groups whose ids begin alike, is byte for byte as before."""
-    after = expected(course.before, [EVERYTHING, OF_ORGANIZATION, OF_GROUP])
+    after = expected(course.before, [EVERYTHING, OF_ORGANIZATION, OF_GROUP, OF_WHOLE])
     assert differences(after, comparable(course.after)) == []
 
 
@@ -251,6 +252,7 @@ def test_outcomes_tell_what_happened(course: Course) -> None:
     special = {
         "invoices": "retained", "pension-files": "retained", "contracts": "blocked", "disputes": "blocked",
         "reviews": "redacted", "access-log": "redacted", "mentions": "detached", "watched-tasks": "detached",
+        "boards": "detached",
     }  # fmt: skip
     assert {name: told[name]["state"] for name in told} == {name: special.get(name, "erased") for name in seen}
     assert told["invoices"]["basis"] == "German Commercial Code § 257"
@@ -259,7 +261,7 @@ def test_outcomes_tell_what_happened(course: Course) -> None:
 
 def test_organization_and_group_requests_are_limited(course: Course) -> None:
     """A request for one organization and one for a group have their targets and no others."""
-    for owner, erasure in ((LIMITED, OF_ORGANIZATION), (GROUP, OF_GROUP)):
+    for owner, erasure in ((LIMITED, OF_ORGANIZATION), (GROUP, OF_GROUP), (WHOLE, OF_WHOLE)):
         told = course.views[owner]["targets"]
         assert {name: (target["state"], target["count"]) for name, target in told.items()} == {
             name: ("erased", own.count) for name, own in found(course.before, erasure).items()

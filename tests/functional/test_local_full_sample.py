@@ -66,7 +66,8 @@ def test_map_uses_every_feature(data_map: DataMap) -> None:
     assert {rule.how for rule in redacted} == {REMOVE, NULL, CONSTANT, DIGEST}
     assert {("." in rule.path, "[]" in rule.path) for rule in redacted} >= {(True, False), (True, True)}
     assert {len(list(target.ancestors())) for target in targets} == {0, 1, 2}
-    assert {target.subjects for target in targets} == {("user",), ("group",)}
+    assert {target.subjects for target in targets} == {("user",), ("group",), ("organization",)}
+    assert {bool(target.detach.key) for target in targets if target.detach} == {True, False}
     assert {rule.optional for rule in data_map.identifiers} == {True, False}
     names = Counter(name for target in targets for template in target.templates() for name in template.names)
     assert {"organization_id", "email", "legacy_number", "documents.document_id", "pages.image_keys"} <= set(names)
