@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -137,6 +137,59 @@ class Suppression:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A legal hold: nothing of the subject may be erased. Only digests tell whom it is about.
+
+    ``reason``, ``author``: as they were given. ``until``: when it ends by itself; ``None``: when it is lifted.
+    ``aliases``: how many further ids it names. ``marks``: keyed digests of the subject and of its further ids, by which
+    requests find it (:mod:`erasure.domain.holds`). ``key_id``: who has put it.
+    """
+
+    hold_id: str
+    tenant_id: str
+    subject_type: str
+    subject_digest: str
+    reason: str
+    author: str
+    set_at: datetime
+    key_id: str
+    until: datetime | None = None
+    aliases: int = 0
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRow:
+    """An open request, or one that has ended, as the index of the clock has it. ``finished_at``: only of finished
+    ones."""
+
+    request_id: str
+    due_at: datetime
+    held: bool = False
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlaRow:
+    """A request of a tenant as the figures of the promise need it."""
+
+    request_id: str
+    due_at: datetime
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is told to the outside. ``event_id``: the same for the same thing, however often it is told. ``details``:
+    without anybody's id."""
+
+    event_id: str
+    kind: str
+    at: datetime
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What erasing one target would find. ``count``: what would be erased, redacted or detached; ``None``: not counted
     (a table would have to be scanned), or unknown (``problem`` says why). ``more``: there are more than ``count``.
@@ -204,9 +257,15 @@ class RequestStore(Protocol):
         job of the same or a later attempt has it.
         """
 
-    def note_identifiers(self, request: ErasureRequest, job_id: str, identifiers: Mapping[str, Sequence[str]]) -> bool:
+    def note_identifiers(
+        self,
+        request: ErasureRequest,
+        job_id: str,
+        identifiers: Mapping[str, Sequence[str]],
+        hold_digests: Sequence[str] = (),
+    ) -> bool:
         """Write down the subject's further ids, all that are known by now, before anything of it is erased: they go
-        with the first items. False if the request is not the job's (any more)."""
+        with the first items. ``hold_digests``: theirs. False if the request is not the job's (any more)."""
 
     def wait_for_scan(self, request: ErasureRequest, job_id: str, scan_at: datetime) -> bool:
         """Note when the tables without an index are scanned for the request, and put it on the list of those that wait.
@@ -227,12 +286,14 @@ class RequestStore(Protocol):
         attention: bool,
         scanned: bool = False,
         follow_up_at: datetime | None = None,
+        clock_at: datetime | None = None,
     ) -> bool:
         """Write a job's outcomes and the audit entry, both or neither, once for each job.
 
         ``scanned``: nothing has to be scanned for it any more. ``finished``: ``started`` to ``finished``; otherwise
         the request stays ``started``, with or without ``attention``. False if this job has done so before or the
         request is no longer ``started``. ``follow_up_at``: noted, and the request goes on the list of those that wait.
+        ``clock_at``: when the clock has to look at it next; ``None``: as it is, or when it is purged if it is finished.
         """
 
     def rows(
@@ -259,6 +320,95 @@ class RequestStore(Protocol):
     def end_waiting_for_follow_up(self, request: ErasureRequest, follow_up_id: str | None) -> bool:
         """Take a request off the list whose ``follow_up_at`` has come, and note its follow-up (``None``: it has none).
         False if somebody else did."""
+
+
+class ClockStore(Protocol):
+    """What the functions that run by the clock read and write of requests, in the Requests table as well.
+
+    Lists come from an index that lags: every change is made under the condition that the request still is as it was
+    read, so that two that run at once, or one that comes late, do everything once. Changes that return False have found
+    it otherwise.
+    """
+
+    def open_due(self, now: datetime, limit: int) -> list[str]:
+        """Open requests, not held, whose ``clock_at`` has come, oldest first. Reads no others."""
+
+    def held(self, limit: int) -> list[str]:
+        """Requests that are held, the longest held first."""
+
+    def ended_due(self, now: datetime, limit: int) -> list[str]:
+        """Ended requests whose ``clock_at`` has come, oldest first. Reads no others."""
+
+    def open_rows(self) -> Iterator[ClockRow]:
+        """All open requests, held ones included."""
+
+    def ended_rows(self) -> Iterator[ClockRow]:
+        """All that have ended and are not purged: those whose subject's id is still known."""
+
+    def sla_rows(self, tenant_id: str, state: str, limit: int) -> list[SlaRow]:
+        """Of a tenant's requests in a state the newest ``limit``, newest first."""
+
+    def look_again(
+        self,
+        request: ErasureRequest,
+        clock_at: datetime,
+        *,
+        tries: int | None = None,
+        sla_told: int | None = None,
+        parked_at: datetime | None = None,
+    ) -> bool:
+        """Set when it is looked at next, and what else is named, if it is in the state, and its ``clock_at`` is, as
+        read."""
+
+    def raise_level(self, request: ErasureRequest, level: int, entries: Sequence[AuditEntry]) -> bool:
+        """Note ``sla_level``, if it is open, not held, and its level lower, with the audit entries: all or nothing.
+        Raises ``UnavailableError`` if the trail has gone on: read it again."""
+
+    def hold(self, request: ErasureRequest, hold_id: str, now: datetime, entry: AuditEntry) -> bool:
+        """``requested`` or ``started`` to ``held``, off the list of those that wait, ``scan_at`` forgotten. Raises
+        ``UnavailableError`` if the trail has gone on."""
+
+    def resume(self, request: ErasureRequest, now: datetime, clock_at: datetime, entry: AuditEntry) -> bool:
+        """``held`` to ``requested``: ``due_at``, ``purged_by`` and ``paused_seconds`` move by the time that it was
+        held, and a ``not_before`` that is still to come puts it back on the list of those that wait. ``tries`` and
+        ``parked_at`` start anew. Raises ``UnavailableError`` if the trail has gone on."""
+
+    def expedite(self, request: ErasureRequest, now: datetime, changed: ErasureRequest, entry: AuditEntry) -> bool:
+        """Take over ``not_before`` (now), ``due_at``, ``purged_by`` and ``clock_at`` of ``changed``, if it is
+        ``requested`` and waits for its time still; off the list of those that wait, with its tombstone if it leaves
+        one. Raises ``UnavailableError`` if the trail has gone on."""
+
+    def note_second_look(
+        self, request: ErasureRequest, clock_at: datetime, late_arrivals: int, followed_by: str | None
+    ) -> bool:
+        """Write down what the second look came to, and when the record is purged."""
+
+    def purge(self, request: ErasureRequest, now: datetime, entry: AuditEntry) -> bool:
+        """Take the subject's id and all that identifies it out of the record, and the request off every list: unless
+        it is held, and if its job is the one that was read. Raises ``UnavailableError`` if the trail has gone on."""
+
+
+class HoldReader(Protocol):
+    def held(self, marks: Sequence[str]) -> dict[str, str]:
+        """Those of the keyed digests by which a hold in force names somebody, with the id of one such hold. Strongly
+        consistent."""
+
+
+class HoldStore(HoldReader, Protocol):
+    def get(self, tenant_id: str, subject_digest: str) -> Hold | None:
+        """Strongly consistent."""
+
+    def put(self, hold: Hold, replaced: Hold | None) -> bool:
+        """Write a hold with its marks, in the place of ``replaced``; false if that is not what is there."""
+
+    def lift(self, hold: Hold) -> bool:
+        """Take the hold and its marks away; false if it is not there (any more). Marks of other holds stay."""
+
+    def ended(self, now: datetime, limit: int) -> list[Hold]:
+        """Holds whose ``until`` has come."""
+
+    def list(self, tenant_id: str, *, after: str | None, limit: int) -> list[Hold]:
+        """In the order of their subjects' digests, those behind the digest ``after``."""
 
 
 class TaskStore(Protocol):
@@ -363,6 +513,24 @@ class JobQueue(Protocol):
 class Workflow(Protocol):
     def start(self, job_id: str, request_ids: Sequence[str], attempt: int) -> bool:
         """Start the execution named after the job; false if it had been started before."""
+
+
+class Executions(Protocol):
+    def is_living(self, job_id: str) -> bool:
+        """Whether the job's execution has been started and has not ended. Raises ``UnavailableError``."""
+
+
+class EventBus(Protocol):
+    def put(self, events: Sequence[Event]) -> None:
+        """Tell of all of them. Raises ``UnavailableError`` if any was not taken; those may be told again."""
+
+
+class DeadLetters(Protocol):
+    def receive(self) -> list[tuple[str, str]]:
+        """A few of the messages that nobody could work on: a handle and the body of each. They come back unless they
+        are dropped."""
+
+    def drop(self, handle: str) -> None: ...
 
 
 class Functions(Protocol):

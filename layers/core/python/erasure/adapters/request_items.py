@@ -2,7 +2,8 @@
 
 Request: pk ``REQUEST#<id>``, sk ``META``. It holds the subject's id in the attribute ``subject_id``, its further ids in
 ``identifiers``, and nothing else does.
-Index attributes: ``tenant_state`` (``<state>#<tenant>``), ``subject_digest``, and ``open_shard`` while it is open.
+Index attributes: ``tenant_state`` (``<state>#<tenant>``), ``subject_digest``; ``clock_shard`` (``open#<shard>`` or
+``ended#<shard>``) with ``clock_at`` (a time, or ``held#<time>`` of one that is held), until it is purged.
 Waiting: pk ``WAITING#<shard>``, sk ``<time>#<request id>``, until the request is released or cancelled. The time is its
 ``not_before`` or, once it has been started, its ``scan_at``; of one that is finished, its ``follow_up_at``.
 Batch: pk ``BATCH#<id>``, sk ``META``.
@@ -24,6 +25,8 @@ from erasure.ports import Batch
 SHARDS = 8
 """Open requests, and those that wait, are spread over this many partitions each, so that none of them gets hot."""
 
+HELD_CLOCK = "held#"
+"""Begins the ``clock_at`` of a request that is held: it comes after all times."""
 _REQUEST = "REQUEST#"
 _META = {"S": "META"}
 
@@ -65,7 +68,8 @@ def request_to_item(request: ErasureRequest) -> Item:
         "due_at": {"S": format_time(request.due_at)},
         "purged_by": {"S": format_time(request.purged_by)},
         "tenant_state": {"S": tenant_state(request.state, subject.tenant_id)},
-        "open_shard": {"S": f"open#{_shard(request.request_id)}"},
+        "clock_shard": {"S": f"open#{_shard(request.request_id)}"},
+        "clock_at": {"S": format_time(request.clock_at or request.due_at)},
     }
     if request.categories is not None:
         item["categories"] = to_attribute(request.categories)
@@ -77,7 +81,20 @@ def request_to_item(request: ErasureRequest) -> Item:
         item["batch_id"] = {"S": request.batch_id}
     if request.leaves_tombstone:
         item["leaves_tombstone"] = {"BOOL": True}
+    if request.purpose is not None:
+        item.update(_made_by_the_service(request))
     return item
+
+
+def _made_by_the_service(request: ErasureRequest) -> Item:
+    values = {
+        "purpose": request.purpose,
+        "follows": request.follows,
+        "only_targets": list(request.only_targets) or None,
+        "identifiers": {name: list(known) for name, known in request.identifiers.items()} or None,
+        "scan_at": None if request.scan_at is None else format_time(request.scan_at),
+    }
+    return to_item(values)
 
 
 def item_to_request(item: Item) -> ErasureRequest:
@@ -85,7 +102,7 @@ def item_to_request(item: Item) -> ErasureRequest:
     categories = values.get("categories")
     return ErasureRequest(
         request_id=values["request_id"],
-        subject=Subject(values["tenant_id"], values["subject_id"], values["subject_type"]),
+        subject=Subject(values["tenant_id"], values.get("subject_id", ""), values["subject_type"]),
         subject_digest=values["subject_digest"],
         family=values["family"],
         requested_at=parse_time(values["requested_at"]),
@@ -110,11 +127,43 @@ def item_to_request(item: Item) -> ErasureRequest:
         scan_at=_time(values, "scan_at"),
         follow_up_at=_time(values, "follow_up_at"),
         followed_by=values.get("followed_by"),
+        clock_at=_clock_at(values.get("clock_at")),
+        tries=values.get("tries", 0),
+        parked_at=_time(values, "parked_at"),
+        sla_level=values.get("sla_level", 0),
+        sla_told=values.get("sla_told", 0),
+        held_at=_time(values, "held_at"),
+        hold_id=values.get("hold_id"),
+        paused_seconds=values.get("paused_seconds", 0),
+        hold_digests=tuple(values.get("hold_digests", ())),
+        purpose=values.get("purpose"),
+        follows=values.get("follows"),
+        only_targets=tuple(values.get("only_targets", ())),
+        late_arrivals=values.get("late_arrivals"),
+        purged_at=_time(values, "purged_at"),
     )
+
+
+def _clock_at(text: str | None) -> datetime | None:
+    return None if text is None or text.startswith(HELD_CLOCK) else parse_time(text)
 
 
 def _time(values: dict[str, Any], name: str) -> datetime | None:
     return parse_time(values[name]) if name in values else None
+
+
+def open_shards() -> list[str]:
+    """The values of ``clock_shard`` of requests that are open."""
+    return [f"open#{shard}" for shard in range(SHARDS)]
+
+
+def ended_shards() -> list[str]:
+    """Of those that have ended and are not purged."""
+    return [f"ended#{shard}" for shard in range(SHARDS)]
+
+
+def ended_shard(request_id: str) -> str:
+    return f"ended#{_shard(request_id)}"
 
 
 def waiting_partitions() -> list[str]:

@@ -125,10 +125,12 @@ def targets_for(
     request: ErasureRequest, targets: Iterable[TargetSpec], families: Families = FAMILY_CATEGORIES
 ) -> list[TargetSpec]:
     """The targets that this request covers, each as it applies to it: by the type of its subject, the categories of
-    the family that it came through (or its own), and the organizations that it is limited to."""
+    the family that it came through (or its own), the organizations and the targets that it is limited to."""
     categories = families[request.family] if request.categories is None else frozenset(request.categories)
     covered = []
     for target in targets:
+        if request.only_targets and target.name not in request.only_targets:
+            continue
         if request.subject.type in target.subjects and (categories is None or target.category in categories):
             scoped = in_scope(target, request.organization_ids)
             if scoped is not None:

@@ -32,6 +32,11 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 """From each state, the states that may follow. Stores take the conditions of their writes from it."""
 
+FOLLOW_UP, SECOND_LOOK, REPLAY, RETENTION = "follow_up", "second_look", "replay", "retention"
+PURPOSES = (FOLLOW_UP, SECOND_LOOK, REPLAY, RETENTION)
+"""Of requests that the service makes itself: for what had to stay until its time, for what was written late, for what a
+restored backup brought back, and by the data map's retention rules."""
+
 OPEN_STATES = frozenset({REQUESTED, STARTED, HELD})
 
 
@@ -68,6 +73,18 @@ class ErasureRequest:
     subject's id, and nowhere else either. ``scan_at``: when the window ends at whose end tables without an index are
     scanned for it; ``None``: there is nothing to scan, or it has been scanned. ``follow_up_at``: when what it had to
     leave is to be taken up again, by the request ``followed_by`` in the end.
+
+    ``clock_at``: when a function that runs by the clock has to look at it next (:mod:`erasure.domain.clock`); ``None``
+    while it is held, and when it is purged. ``tries``: how often it was sent off again by itself; ``parked_at``: since
+    when it is not any more, and waits for a person. ``sla_level``: the highest level of its promise that its trail
+    knows; ``sla_told``: that the outside has been told of. ``held_at``, ``hold_id``: since when it waits, and by which
+    legal hold; ``paused_seconds``: how long it was held before, by which ``due_at`` and ``purged_by`` have moved.
+    ``hold_digests``: keyed digests of its ``identifiers``, by which holds may name the subject.
+
+    ``purpose``: why the service itself has made it, one of :data:`PURPOSES`, for the request that it ``follows``.
+    ``only_targets``: names of targets to which it is limited; empty: all. ``late_arrivals``: what was found when it was
+    looked at once more; ``None``: it was not. ``purged_at``: when the record lost ``subject.id`` (empty then),
+    ``identifiers``, ``organization_ids`` and ``hold_digests``.
     """
 
     request_id: str
@@ -96,3 +113,17 @@ class ErasureRequest:
     scan_at: datetime | None = None
     follow_up_at: datetime | None = None
     followed_by: str | None = None
+    clock_at: datetime | None = None
+    tries: int = 0
+    parked_at: datetime | None = None
+    sla_level: int = 0
+    sla_told: int = 0
+    held_at: datetime | None = None
+    hold_id: str | None = None
+    paused_seconds: int = 0
+    hold_digests: tuple[str, ...] = ()
+    purpose: str | None = None
+    follows: str | None = None
+    only_targets: tuple[str, ...] = ()
+    late_arrivals: int | None = None
+    purged_at: datetime | None = None

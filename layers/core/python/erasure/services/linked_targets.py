@@ -131,8 +131,13 @@ class _Progress:
     kept: list[Kept] = field(default_factory=list)
 
     @property
+    def worked_through(self) -> bool:
+        """Nothing of it is left to be tried: whatever became of its values is known."""
+        return self.read_to_end and self.settled
+
+    @property
     def done(self) -> bool:
-        return self.read_to_end and self.settled and self.problem is None
+        return self.worked_through and self.problem is None
 
     @property
     def problem(self) -> TargetError | None:
@@ -188,9 +193,10 @@ class _Walk:
         progress.read_to_end = taken < CHUNK
 
     def stop(self, error: TargetError) -> None:
-        """A problem of what is erased or read itself is that of all who are not done."""
+        """A problem of what is erased or read itself is that of all of whom something is left to be tried. Whose values
+        were all refused is told so, whoever else is in the job."""
         for progress in self.subjects:
-            if not progress.done and progress.stopped is None:
+            if not progress.worked_through and progress.stopped is None:
                 progress.stopped = error
 
 
