@@ -57,8 +57,8 @@ class Things:
     """Tables (items by id, in order) and buckets (keys), as a target of either kind and as the reader of items.
 
     ``on_step``: called at each step with its number. ``refused``: keys that nobody may delete. ``locked``: keys that
-    stay. ``after_look``: called when a guard has looked, before anything is deleted. ``largest``: the most values that
-    a target was given at once.
+    stay. ``missing``: buckets that are not there. ``after_look``: called when a guard has looked, before anything is
+    deleted. ``largest``: the most values that a target was given at once.
     """
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class Things:
         self.buckets: dict[str, set[str]] = {"files": set(), "images": set()}
         self.refused: set[str] = set()
         self.locked: dict[str, str | None] = {}
+        self.missing: set[str] = set()
         self.on_step: Callable[[int], None] = lambda _: None
         self.after_look: Callable[[], None] = lambda: None
         self.steps = 0
@@ -131,6 +132,9 @@ class Things:
         self, spec: TargetSpec, values: Values, _position: int, deadline: Deadline, guard: Guard | None
     ) -> SliceResult:
         assert guard is None
+        assert spec.s3 is not None
+        if spec.s3.bucket in self.missing:
+            return SliceResult(0, done=False, problem="target_missing", permanent=True)
         erased = 0
         for key in self._keys(spec, values):
             if deadline.expired():
@@ -139,7 +143,6 @@ class Things:
                 return SliceResult(erased, done=False, problem="rejected", permanent=True)
             if key not in self.locked:
                 self.step()
-                assert spec.s3 is not None
                 self.buckets[spec.s3.bucket].discard(key)
                 erased += 1
         return SliceResult(erased, done=True)
@@ -178,6 +181,9 @@ class Things:
     def _verify(self, spec: TargetSpec, values: Values) -> VerifyResult:
         if spec.dynamodb is not None:
             return VerifyResult(sum(map(len, self._pages(spec, values))), complete=True)
+        assert spec.s3 is not None
+        if spec.s3.bucket in self.missing:
+            return VerifyResult(0, complete=False, problem="target_missing", permanent=True)
         found = self._keys(spec, values)
         dates = [self.locked[key] for key in found if key in self.locked]
         until = None if None in dates else max(filter(None, dates), default=None)

@@ -12,9 +12,9 @@ from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import FAILED, PENDING, TASK_PARTS, VERIFIED, Part, plan_units
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.domain.target_spec import S3Rule, TargetSpec
-from erasure.services.linked_targets import CHUNK, values_through
+from erasure.services.linked_targets import CHUNK, LinkedTarget, values_through
 from erasure.services.start_jobs import job_id_for
-from erasure.targets.protocol import CHILDREN_LEFT
+from erasure.targets.protocol import CHILDREN_LEFT, Deadline
 from tests.unit.services.linked_world import DOCS, FILES, HOMES, IMAGES, PAGES, TREE, Killed, LinkedWorld, subject
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -217,6 +217,26 @@ def test_a_value_that_leads_to_others_is_refused(file: str) -> None:
     assert outcomes["docs"].reason == "children_failed"
     assert world.things.buckets["files"] == {file}
     assert "b" in world.things.tables["docs"]
+
+
+@pytest.mark.parametrize("users", [("ann", "bob", "cia"), ("cia", "bob", "ann")])
+def test_what_is_refused_is_told_so_whoever_else_is_in_the_job(users: tuple[str, ...]) -> None:
+    """The bucket is missing. Whoever's documents lead into it is told that; whoever's only document was refused is
+    told of the refusal, as if nobody else had been asked for; whoever has both, that the bucket is missing."""
+    things = LinkedWorld((HOMES, DOCS, FILES)).things
+    things.missing.add("files")
+    things.put("docs", "a", owner="acme#ann", file="plain.pdf")
+    things.put("docs", "b", owner="acme#bob", file="acme/dan/secret.pdf")
+    things.put("docs", "c", owner="acme#cia", file="acme/dan/secret.pdf")
+    things.put("docs", "d", owner="acme#cia", file="plain.pdf")
+    target, subjects = LinkedTarget(things, things), [{"tenant_id": "acme", "user_id": user} for user in users]
+    erased, verified = target.erase(FILES, subjects, Deadline(1e9)), target.verify(FILES, subjects, Deadline(1e9))
+    assert not any(result.done for result in erased)
+    assert not any(result.complete for result in verified)
+    assert all(result.permanent for result in (*erased, *verified))
+    expected = {"ann": "target_missing", "bob": "ambiguous_identifier", "cia": "target_missing"}
+    assert dict(zip(users, (result.problem for result in erased), strict=True)) == expected
+    assert dict(zip(users, (result.problem for result in verified), strict=True)) == expected
 
 
 def test_ones_own_folder_is_ones_own() -> None:

@@ -47,7 +47,7 @@ class ClockPolicy:
 
     def pause_after(self, tries: int) -> timedelta:
         """How long to wait after so many tries: twice as long each time."""
-        return min(self.patience * 2 ** min(tries, 20), LONGEST_PAUSE)
+        return min(self.patience * (1 << min(tries, 20)), LONGEST_PAUSE)
 
     def purge_at(self, purged_by: datetime, ended_at: datetime) -> datetime:
         """When the record of a request that has ended loses the subject's id."""
