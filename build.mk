@@ -21,7 +21,7 @@ define build_artefact
 endef
 
 .PHONY: build-SubjectApi build-BackendApi build-StartJobs build-PlanJob build-EraseDynamodb build-EraseS3 \
-	build-VerifyTarget build-CloseJob build-RetentionSweep build-CoreLayer build-DepsLayer requirements
+	build-VerifyTarget build-CloseJob build-RetentionSweep build-SlaWatch build-CoreLayer build-DepsLayer requirements
 
 build-SubjectApi:
 	$(call build_artefact,function subject_api)
@@ -49,6 +49,9 @@ build-CloseJob:
 
 build-RetentionSweep:
 	$(call build_artefact,function retention_sweep)
+
+build-SlaWatch:
+	$(call build_artefact,function sla_watch)
 
 build-CoreLayer:
 	$(call build_artefact,core)

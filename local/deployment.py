@@ -185,6 +185,10 @@ def _parameters(place: Place) -> list[str]:
         "KeyMode=test",
         "BatchWindowSeconds=1",
         "SweepMinutes=1",
+        "WatchMinutes=1",
+        "PatienceMinutes=1",
+        "RetentionHours=1",
+        "RetentionReportHours=0",
     ]
 
 

@@ -39,6 +39,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "TransactWriteItems",
         "UpdateItem",
     ),
+    "events": ("PutEvents",),
     "lambda": ("Invoke",),
     "s3": (
         "AbortMultipartUpload",
@@ -55,8 +56,8 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "PutObject",
     ),
     "secretsmanager": ("GetSecretValue",),
-    "sqs": ("SendMessage",),
-    "stepfunctions": ("StartExecution",),
+    "sqs": ("DeleteMessage", "ReceiveMessage", "SendMessage"),
+    "stepfunctions": ("DescribeExecution", "StartExecution"),
     "sts": ("AssumeRole",),
 }
 """What the functions call, by service. A call that is missing here fails in Lambda with an ``AttributeError``."""

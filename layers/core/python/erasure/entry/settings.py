@@ -296,6 +296,55 @@ class CloseJobSettings(NamedTuple):
         return settings
 
 
+class ClockSettings(NamedTuple):
+    """What :class:`erasure.domain.clock.ClockPolicy` is made of: ``(sla_hours, patience_minutes, second_look_hours,
+    own_backup_days)``."""
+
+    sla_hours: int
+    patience_minutes: int
+    second_look_hours: int
+    own_backup_days: int
+
+    @classmethod
+    def read(cls, reader: _Reader) -> ClockSettings:
+        return cls(
+            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
+            patience_minutes=reader.integer("PATIENCE_MINUTES", 15, 1, 120),
+            second_look_hours=reader.integer("SECOND_LOOK_HOURS", 24, 0, 720),
+            own_backup_days=reader.integer("OWN_BACKUP_DAYS", 7, 1, 35),
+        )
+
+
+class SlaWatchSettings(NamedTuple):
+    requests_table: str
+    registry_table: str
+    audit_table: str
+    batch_queue_url: str
+    dead_letter_queue_url: str
+    state_machine_arn: str
+    event_bus: str
+    purge_days: int
+    clock: ClockSettings
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> SlaWatchSettings:
+        """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
+        reader = _Reader(environment)
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
+            audit_table=reader.text("AUDIT_TABLE"),
+            batch_queue_url=reader.text("BATCH_QUEUE_URL"),
+            dead_letter_queue_url=reader.text("DEAD_LETTER_QUEUE_URL"),
+            state_machine_arn=reader.text("STATE_MACHINE_ARN"),
+            event_bus=reader.text("EVENT_BUS"),
+            purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+            clock=ClockSettings.read(reader),
+        )
+        reader.finish()
+        return settings
+
+
 class RetentionSweepSettings(NamedTuple):
     """``reader_function``: may read the targets, and is asked whether an account is gone."""
 
