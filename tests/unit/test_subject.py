@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from erasure.domain.subject import Subject, keyed_digest, subject_digest
+from erasure.domain.scope import value_sets
+from erasure.domain.subject import SUBJECT_TYPES, Subject, keyed_digest, subject_digest
+from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
+from erasure.errors import TargetError
 
 TEXT = st.text(alphabet="ab\x00#é", max_size=5)
 KEY = b"key"
@@ -61,3 +65,15 @@ def test_an_organization_is_not_what_others_are_limited_to() -> None:
         "tenant_id": "acme",
         "subject_organization_id": "north",
     }
+
+
+@pytest.mark.parametrize("type_", SUBJECT_TYPES)
+def test_without_an_id_nothing_can_be_looked_for(type_: str) -> None:
+    """What is left of a subject in a purged record gives no values, from which keys could be made: it is an error."""
+    nobody = Subject("acme", "", type_)
+    with pytest.raises(TargetError) as caught:
+        nobody.values()
+    assert (caught.value.code, caught.value.permanent) == ("missing_value", True)
+    target = TargetSpec("all", "content", DynamoDBRule("app-all", KeyRule("pk", "{tenant_id}")), subjects=(type_,))
+    with pytest.raises(TargetError):
+        value_sets(nobody, ("north",), target, {"email": ("a@example.org",)})

@@ -296,6 +296,18 @@ def test_a_new_map_counts_within_a_minute(world: World) -> None:
 # Looking and waiting
 
 
+def test_a_purged_request_is_still_its_subjects(world: World) -> None:
+    """Without the id in its record, its subject sees the request, and nobody else does."""
+    service = world.service()
+    request_id = service.confirm(ANN, service.issue_delete_id(ANN).delete_id)
+    record = world.requests.records[request_id]
+    world.requests.records[request_id] = replace(record, subject=replace(ANN, id=""), purged_at=world.clock())
+    assert service.status(ANN, request_id).request_id == request_id
+    for other in (BOB, replace(ANN, tenant_id="other"), replace(ANN, type="group"), replace(ANN, id="")):
+        with pytest.raises(NotFoundError):
+            service.status(other, request_id)
+
+
 def test_others_see_nothing(world: World) -> None:
     """Somebody else's request, another tenant's and one that does not exist are the same to the caller."""
     request = world.a_request()

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
+from erasure.errors import TargetError
+
 USER = "user"
 GROUP = "group"
 ORGANIZATION = "organization"
@@ -18,7 +20,7 @@ else's erasure is limited (``{organization_id}``): of one name, the two could be
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A person (``type`` ``"user"``), a group (``"group"``) or an organization (``"organization"``) of a tenant. ``id``
-    is opaque, compared byte for byte.
+    is opaque, compared byte for byte; empty when a purged record does not know it any more.
 
     ``repr`` shows neither tenant nor id, so that a subject in a traceback or a log line tells nothing.
     """
@@ -31,7 +33,12 @@ class Subject:
         return f"Subject(type={self.type!r})"
 
     def values(self) -> dict[str, str]:
-        """The values of the placeholders of a spec for this subject."""
+        """The values of the placeholders of a spec for this subject.
+
+        Raises :class:`TargetError` ``missing_value`` without an id, which a record has lost that was purged: nothing
+        may be looked for, let alone erased, by what is left of it."""
+        if not self.id:
+            raise TargetError("missing_value", permanent=True, detail="the subject's id is not known any more")
         return {"tenant_id": self.tenant_id, OWN_PLACEHOLDERS[self.type]: self.id}
 
 

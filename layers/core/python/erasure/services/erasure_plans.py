@@ -57,15 +57,20 @@ class ErasurePlans:
 
     def _plan(self, draft: Draft, data_map: PinnedMap) -> ErasurePlan:
         request = draft.request
-        covered = [spec for spec, _ in draft.targets]
-        names = {name for spec in covered for name in needs(spec)[1]}
-        to_look_at = replace(
-            data_map,
-            targets=tuple(_with_neighbours(spec, data_map.targets) for spec in covered),
-            identifiers=tuple(rules_for(data_map, names)),
-        )
+        to_look_at = map_to_look_at(data_map, [spec for spec, _ in draft.targets])
         found = self._reader.preview(request.subject, request.organization_ids, to_look_at)
         return ErasurePlan(request.subject, draft.plan_hash(data_map), tuple(found), draft.out_of_scope)
+
+
+def map_to_look_at(data_map: PinnedMap, specs: Sequence[TargetSpec]) -> PinnedMap:
+    """The map limited to these of its targets, as :meth:`erasure.ports.DataReader.preview` takes it: with the
+    identifiers that they need and the neighbours beside which they have to be looked at."""
+    names = {name for spec in specs for name in needs(spec)[1]}
+    return replace(
+        data_map,
+        targets=tuple(_with_neighbours(spec, data_map.targets) for spec in specs),
+        identifiers=tuple(rules_for(data_map, names)),
+    )
 
 
 def _with_neighbours(spec: TargetSpec, targets: Sequence[TargetSpec]) -> TargetSpec:

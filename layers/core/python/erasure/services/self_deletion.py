@@ -178,7 +178,8 @@ class SelfDeletionService:
     def status(self, subject: Subject, request_id: str) -> RequestView:
         """Raises :class:`NotFoundError` for what does not exist and for other people's requests alike."""
         request = self._requests.get(request_id)
-        if request is None or request.subject != subject:
+        # By its digest: the record loses the id when it is purged, and stays its subject's.
+        if request is None or request.subject_digest != subject_digest(self._digest_key(), subject):
             raise NotFoundError("there is no such erasure request")
         return RequestView(
             request.request_id,
