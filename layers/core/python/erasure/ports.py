@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from erasure.domain.api_key import ApiKey
@@ -374,9 +374,9 @@ class ClockStore(Protocol):
         ``parked_at`` start anew. Raises ``UnavailableError`` if the trail has gone on."""
 
     def expedite(self, request: ErasureRequest, now: datetime, changed: ErasureRequest, entry: AuditEntry) -> bool:
-        """Take over ``not_before`` (now), ``due_at``, ``purged_by`` and ``clock_at`` of ``changed``, if it is
-        ``requested`` and waits for its time still; off the list of those that wait, with its tombstone if it leaves
-        one. Raises ``UnavailableError`` if the trail has gone on."""
+        """Take over ``not_before`` (now), ``due_at``, ``purged_by``, ``paused_seconds`` and ``clock_at`` of
+        ``changed``, if it is ``requested`` and waits for its time still; off the list of those that wait, with its
+        tombstone if it leaves one. Raises ``UnavailableError`` if the trail has gone on."""
 
     def note_second_look(
         self, request: ErasureRequest, clock_at: datetime, late_arrivals: int, followed_by: str | None
@@ -482,6 +482,15 @@ class SuppressionStore(Protocol):
 
     def delete(self, tenant_id: str, subject_digest: str) -> bool:
         """False if it was not on the list."""
+
+
+class TenantSettingsStore(Protocol):
+    def grace(self, tenant_id: str) -> timedelta:
+        """How long the tenant's requests wait before they are started, unless they say themselves; zero: not at all.
+        Strongly consistent."""
+
+    def set_grace(self, tenant_id: str, grace: timedelta) -> None:
+        """``grace``: whole hours."""
 
 
 class KeyStore(Protocol):
