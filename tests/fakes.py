@@ -2,7 +2,8 @@
 
 What they do has to be obvious.
 
-They pass the same contract suite as the stores on DynamoDB (``tests/contract/test_stores_contract.py``).
+Those of what runs by the clock are in :mod:`tests.fake_clock_stores`. They pass the same contract suite as the stores
+on DynamoDB (``tests/contract/test_stores_contract.py``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.data_map import DataMap
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, STARTED, ErasureRequest
+from erasure.domain.request import CANCELLED, FINISHED, OPEN_STATES, REQUESTED, STARTED, ErasureRequest
 from erasure.errors import (
     AlreadyDeletedError,
     AlreadyOpenError,
@@ -143,8 +144,8 @@ class FakeSuppressionStore:
 
 class FakeRequestStore:
     def __init__(self, audit: FakeAuditLog, registry: FakeSubjectRegistry | None = None) -> None:
-        self._audit = audit
-        self._lock = audit.lock
+        self.audit = audit
+        self.lock = audit.lock
         self.registry = registry or FakeSubjectRegistry()
         self.records: dict[str, ErasureRequest] = {}
         self.waiting: dict[str, datetime] = {}
@@ -157,12 +158,14 @@ class FakeRequestStore:
         return {request_id: self.records[request_id] for request_id in request_ids if request_id in self.records}
 
     def start(self, request: ErasureRequest, now: datetime, data_map_version: int, job_id: str, attempt: int) -> bool:
-        with self._lock:
+        with self.lock:
             record = self.records.get(request.request_id)
             if record is None:
                 return False
             is_due = record.not_before is None or record.not_before <= now
-            if (record.state == REQUESTED and is_due) or (record.state == STARTED and record.attempt < attempt):
+            is_free = (record.state == REQUESTED and is_due) or record.state == STARTED
+            is_later = record.job_id is None or record.attempt < attempt
+            if is_free and is_later and record.purged_at is None:
                 record = replace(
                     record,
                     state=STARTED,
@@ -174,9 +177,16 @@ class FakeRequestStore:
                 self.records[request.request_id] = record
             return record.state == STARTED and record.job_id == job_id
 
-    def note_identifiers(self, request: ErasureRequest, job_id: str, identifiers: Mapping[str, Sequence[str]]) -> bool:
+    def note_identifiers(
+        self,
+        request: ErasureRequest,
+        job_id: str,
+        identifiers: Mapping[str, Sequence[str]],
+        hold_digests: Sequence[str] = (),
+    ) -> bool:
         known = {name: tuple(values) for name, values in identifiers.items()}
-        return self._note(request, job_id, lambda record: replace(record, identifiers=known))
+        digests = tuple(hold_digests)
+        return self._note(request, job_id, lambda record: replace(record, identifiers=known, hold_digests=digests))
 
     def wait_for_scan(self, request: ErasureRequest, job_id: str, scan_at: datetime) -> bool:
         if not self._note(request, job_id, lambda record: replace(record, scan_at=record.scan_at or scan_at)):
@@ -185,22 +195,23 @@ class FakeRequestStore:
         return True
 
     def _note(self, request: ErasureRequest, job_id: str, change: Callable[[ErasureRequest], ErasureRequest]) -> bool:
-        with self._lock:
+        with self.lock:
             record = self.records.get(request.request_id)
-            if record is None or record.state != STARTED or record.job_id != job_id:
+            if not _is_in(record, STARTED) or record.job_id != job_id:
                 return False
             self.records[request.request_id] = change(record)
             return True
 
-    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
-        with self._lock:
+    def cancel(self, request: ErasureRequest, entry: AuditEntry, clock_at: datetime | None = None) -> bool:
+        with self.lock:
             record = self.records.get(request.request_id)
-            if record is None or record.state != REQUESTED:
+            if not _is_in(record, REQUESTED):
                 return False
-            if not self._audit.has_place_for(entry):
+            if not self.audit.has_place_for(entry):
                 raise UnavailableError("the request was changed at the same moment")
-            self._audit.write(entry)
-            self.records[request.request_id] = replace(record, state=CANCELLED)
+            self.audit.write(entry)
+            clock_at = clock_at or record.purged_by
+            self.records[request.request_id] = replace(record, state=CANCELLED, clock_at=clock_at)
             self.waiting.pop(request.request_id, None)
             self.registry.take_tombstone(request)
             return True
@@ -217,14 +228,15 @@ class FakeRequestStore:
         attention: bool,
         scanned: bool = False,
         follow_up_at: datetime | None = None,
+        clock_at: datetime | None = None,
     ) -> bool:
-        with self._lock:
+        with self.lock:
             record = self.records.get(request.request_id)
-            if record is None or record.state != STARTED or job_id in record.closed_jobs:
+            if not _is_in(record, STARTED) or job_id in record.closed_jobs:
                 return False
-            if not self._audit.has_place_for(entry):
+            if not self.audit.has_place_for(entry):
                 raise UnavailableError("the request was changed at the same moment")
-            self._audit.write(entry)
+            self.audit.write(entry)
             record = replace(
                 record,
                 outcomes=tuple(outcomes),
@@ -233,13 +245,14 @@ class FakeRequestStore:
                 closed_jobs=record.closed_jobs | {job_id},
                 scan_at=None if scanned else record.scan_at,
                 follow_up_at=follow_up_at,
+                clock_at=clock_at or (record.purged_by if finished else record.clock_at),
             )
             if scanned:
                 self.waiting.pop(request.request_id, None)
             if follow_up_at is not None:
                 self.waiting[request.request_id] = follow_up_at
             if finished:
-                record = replace(record, state=FINISHED, finished_at=now)
+                record = replace(record, state=FINISHED, finished_at=now, parked_at=None)
             self.records[request.request_id] = record
             return True
 
@@ -269,7 +282,7 @@ class FakeRequestStore:
         return [request_id for _, request_id in times][:limit]
 
     def release(self, request: ErasureRequest, now: datetime) -> bool:
-        with self._lock:
+        with self.lock:
             record = self.records.get(request.request_id)
             waits = request.request_id in self.waiting
             if record is None or not waits or record.state not in (REQUESTED, STARTED, FINISHED):
@@ -281,13 +294,17 @@ class FakeRequestStore:
             return True
 
     def end_waiting_for_follow_up(self, request: ErasureRequest, follow_up_id: str | None) -> bool:
-        with self._lock:
+        with self.lock:
             record = self.records[request.request_id]
             if record.follow_up_at is None or record.follow_up_at != request.follow_up_at:
                 return False
             del self.waiting[request.request_id]
             self.records[request.request_id] = replace(record, follow_up_at=None, followed_by=follow_up_id)
             return True
+
+
+def _is_in(record: ErasureRequest | None, state: str) -> TypeGuard[ErasureRequest]:
+    return record is not None and record.state == state and record.purged_at is None
 
 
 class FakeDeleteIdStore:
@@ -413,13 +430,14 @@ class FakeAcceptanceStore:
     def _mark_open(self, request: ErasureRequest) -> None:
         place = (request.subject_digest, request.family)
         named = self._requests.records.get(self._registry.open.get(place, ""))
-        if named is not None and named.state not in (FINISHED, CANCELLED):
+        if named is not None and named.state in OPEN_STATES and named.purged_at is None:
             raise AlreadyOpenError(named.request_id)
         self._registry.open[place] = request.request_id
 
     def _write(self, acceptance: Acceptance, now: datetime) -> None:
         request = acceptance.request
-        self._requests.records[request.request_id] = request
+        clock_at = request.clock_at or request.due_at
+        self._requests.records[request.request_id] = replace(request, clock_at=clock_at)
         self._audit.write(acceptance.entry)
         if request.not_before is not None:
             self._requests.waiting[request.request_id] = request.not_before

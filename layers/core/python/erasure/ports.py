@@ -271,8 +271,9 @@ class RequestStore(Protocol):
         """Note when the tables without an index are scanned for the request, and put it on the list of those that wait.
         The time that it has already stays. False if the request is not the job's (any more)."""
 
-    def cancel(self, request: ErasureRequest, entry: AuditEntry) -> bool:
-        """``requested`` to ``cancelled``, with its audit entry, both or neither; false in any other state."""
+    def cancel(self, request: ErasureRequest, entry: AuditEntry, clock_at: datetime | None = None) -> bool:
+        """``requested`` to ``cancelled``, with its audit entry, both or neither; false in any other state.
+        ``clock_at``: when it is purged; ``None``: at its ``purged_by``."""
 
     def close(
         self,

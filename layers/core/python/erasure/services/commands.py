@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import Subject
@@ -19,10 +19,12 @@ REFUSED = "refused"
 
 @dataclass(frozen=True, slots=True)
 class ErasurePolicy:
-    """The two promises, counted from when a request may be started first."""
+    """The two promises, counted from when a request may be started first, and when it is looked at whether a request
+    goes its way (:class:`erasure.domain.clock.ClockPolicy`)."""
 
     sla_hours: int = 72
     purge_days: int = 90
+    patience: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from erasure.domain.canonical import digest_of
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.collisions import neighbours
 from erasure.domain.identifiers import derived_request_id, milliseconds_of
 from erasure.domain.plan import refusal, root_of, targets_for
@@ -64,6 +65,7 @@ def new_requests(command: ErasureCommand, run_id: str, key: bytes, policy: Erasu
     the id of the batch and holds the moment."""
     at = time_of(milliseconds_of(run_id))
     not_before = _later(command.not_before, at)
+    first_look = ClockPolicy(patience=policy.patience).first_look(not_before or at)
     subjects = command.different_subjects()
     batch_id = run_id if command.named_batch or len(subjects) > 1 else None
     return [
@@ -80,6 +82,7 @@ def new_requests(command: ErasureCommand, run_id: str, key: bytes, policy: Erasu
             not_before=not_before,
             batch_id=batch_id,
             leaves_tombstone=command.leaves_tombstone,
+            clock_at=first_look,
         )
         for number, subject in enumerate(subjects)
     ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from erasure.domain.audit import next_entry
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import derived_request_id
 from erasure.domain.request import ErasureRequest
@@ -118,4 +119,5 @@ class FollowUps:
             purged_by=purged_by(now, self.policy.purge_days),
             categories=tuple(sorted({outcome.category for outcome in request.outcomes if outcome.kept})),
             organization_ids=request.organization_ids,
+            clock_at=ClockPolicy(patience=self.policy.patience).first_look(now),
         )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import refusal, targets_for
@@ -85,10 +86,13 @@ class SelfDeletionPolicy:
     delete_id_lifetime: timedelta = timedelta(seconds=300)
     sla_hours: int = 72
     purge_days: int = 90
+    patience: timedelta = timedelta(minutes=15)
 
     @classmethod
-    def of(cls, delete_id_seconds: int, sla_hours: int, purge_days: int) -> SelfDeletionPolicy:
-        return cls(timedelta(seconds=delete_id_seconds), sla_hours, purge_days)
+    def of(
+        cls, delete_id_seconds: int, sla_hours: int, purge_days: int, patience_minutes: int = 15
+    ) -> SelfDeletionPolicy:
+        return cls(timedelta(seconds=delete_id_seconds), sla_hours, purge_days, timedelta(minutes=patience_minutes))
 
 
 class SelfDeletionService:
@@ -201,6 +205,7 @@ class SelfDeletionService:
             now,
             due_at(now, self._policy.sla_hours),
             purged_by(now, self._policy.purge_days),
+            clock_at=ClockPolicy(patience=self._policy.patience).first_look(now),
         )
 
     def _enqueue(self, request: ErasureRequest, last: AuditEntry) -> None:
