@@ -12,7 +12,7 @@ from erasure.domain.audit import broken_at
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.follow_ups import MARGIN, UNKNOWN_END, follow_up_at
 from erasure.domain.outcome import Kept, TargetOutcome
-from erasure.domain.request import FINISHED, REQUESTED, ErasureRequest
+from erasure.domain.request import FINISHED, FOLLOW_UP, REQUESTED, ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.times import due_at, format_time, purged_by
@@ -77,7 +77,7 @@ class KeepingWorld(World):
             data_map=CurrentMap(self.maps),
             queue=self.queue,
             now=self.clock,
-            policy=ErasurePolicy(48, 60),
+            policy=ErasurePolicy(48, 60, timedelta(minutes=20)),
         )
 
     def sweep(self) -> int:
@@ -118,6 +118,8 @@ def test_taken_up_when_the_time_has_passed(world: KeepingWorld) -> None:
     assert (follow_up.subject, follow_up.subject_digest, follow_up.family) == (ANN, request.subject_digest, "native")
     assert (follow_up.state, follow_up.categories, follow_up.leaves_tombstone) == (REQUESTED, ("content",), False)
     assert (follow_up.requested_at, follow_up.due_at, follow_up.purged_by) == (now, due_at(now, 48), purged_by(now, 60))
+    assert (follow_up.purpose, follow_up.follows) == (FOLLOW_UP, request.request_id)
+    assert follow_up.clock_at == now + timedelta(minutes=20)
     assert world.queue.messages == [((follow_up.request_id,), 1)]
     (first,) = world.trail(follow_up)
     assert (first.event, first.details["follows"]) == ("requested", request.request_id)
@@ -210,6 +212,16 @@ def test_not_after_the_subjects_id_is_gone(world: KeepingWorld) -> None:
     assert follow_up_at(request, [kept_until(format_time(request.purged_by))], world.clock()) is None
     world.clock.now = request.purged_by
     assert world.sweep() == 0
+    assert world.reason(request) == "subject_id_expired"
+    assert world.asked == 0
+
+
+def test_not_for_whom_nobody_knows_any_more(world: KeepingWorld) -> None:
+    """A record that is purged before its time, because backups have to be rid of it by then, has no follow-up."""
+    request = world.finished()
+    nobody = replace(request, subject=replace(request.subject, id=""), purged_at=world.clock())
+    world.requests.records[request.request_id] = nobody
+    assert world.sweep_later() == 0
     assert world.reason(request) == "subject_id_expired"
     assert world.asked == 0
 

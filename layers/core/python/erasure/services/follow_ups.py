@@ -14,13 +14,12 @@ from datetime import timedelta
 
 from erasure.domain.audit import next_entry
 from erasure.domain.clock import ClockPolicy
-from erasure.domain.collisions import check_alone
 from erasure.domain.identifiers import derived_request_id
-from erasure.domain.request import ErasureRequest
+from erasure.domain.request import FOLLOW_UP, ErasureRequest
 from erasure.domain.times import due_at, milliseconds, purged_by
-from erasure.errors import TargetError, UnavailableError
+from erasure.errors import UnavailableError
 from erasure.ports import Acceptance, AcceptanceStore, AccountReader, AuditLog, Clock, JobQueue, RequestStore
-from erasure.services.account_targets import account_specs
+from erasure.services.account_targets import ACCOUNT_UNKNOWN, why_not_gone
 from erasure.services.commands import ErasurePolicy
 from erasure.services.current_map import CurrentMap
 from erasure.services.side_by_side import side_by_side
@@ -32,9 +31,10 @@ AT_ONCE = 100
 """Follow-ups that one sweep makes at most: each asks the verifier."""
 PARALLEL = 8
 
-SUBJECT_ID_EXPIRED, ACCOUNT_EXISTS, ACCOUNT_UNKNOWN = "subject_id_expired", "account_exists", "account_unknown"
-"""Why a request has no follow-up, in its trail."""
-_FOLLOWED, _NOT_FOLLOWED = "followed", "not_followed"
+SUBJECT_ID_EXPIRED = "subject_id_expired"
+"""Why a request has no follow-up, in its trail, unless its subject does not count as gone."""
+NOT_FOLLOWED = "not_followed"
+_FOLLOWED = "followed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class FollowUps:
     def _take_up(self, request: ErasureRequest) -> bool:
         reason = self._why_not(request)
         if reason is not None:
-            self._note(request, _NOT_FOLLOWED, {"reason": reason})
+            self._note(request, NOT_FOLLOWED, {"reason": reason})
             self.requests.end_waiting_for_follow_up(request, None)
             return False
         follow_up = self._made(request)
@@ -77,6 +77,7 @@ class FollowUps:
                 "family": request.family,
                 "subject_digest": request.subject_digest,
                 "subject_type": request.subject.type,
+                "purpose": FOLLOW_UP,
                 "follows": request.request_id,
             },
         )
@@ -89,18 +90,10 @@ class FollowUps:
         self.audit.append(request.request_id, event, self.now(), details)
 
     def _why_not(self, request: ErasureRequest) -> str | None:
-        if self.now() >= request.purged_by:
+        if request.purged_at is not None or self.now() >= request.purged_by:
             return SUBJECT_ID_EXPIRED
-        targets = self.data_map.get().targets
-        specs = account_specs(targets)
         try:
-            for spec in specs:
-                check_alone(spec, targets, request.subject.values())
-            if not specs:
-                return ACCOUNT_UNKNOWN
-            return ACCOUNT_EXISTS if self.accounts.exists(request.subject, specs) else None
-        except TargetError:
-            return ACCOUNT_UNKNOWN
+            return why_not_gone(request.subject, self.data_map.get().targets, self.accounts)
         except UnavailableError:
             if request.follow_up_at is None or self.now() - request.follow_up_at < PATIENCE:
                 raise
@@ -120,4 +113,6 @@ class FollowUps:
             categories=tuple(sorted({outcome.category for outcome in request.outcomes if outcome.kept})),
             organization_ids=request.organization_ids,
             clock_at=ClockPolicy(patience=self.policy.patience).first_look(now),
+            purpose=FOLLOW_UP,
+            follows=request.request_id,
         )
