@@ -14,6 +14,7 @@
     ├── RateLimitedError           too many calls with this key; ``retry_after`` in seconds
     ├── NotFoundError
     ├── ConflictError              the call contradicts an earlier one
+    │   ├── HeldError                  a legal hold concerns the subject
     │   ├── PlanChangedError           what would be erased is not what the caller has seen
     │   ├── IdempotencyKeyUsedError    the key is taken; the store found out while writing
     │   └── IdempotencyMismatchError   the key came with another body before
@@ -112,6 +113,10 @@ class NotFoundError(ErasureError):
 
 class ConflictError(ErasureError):
     """The call contradicts an earlier one (same idempotency key, another body)."""
+
+
+class HeldError(ConflictError):
+    """A legal hold concerns the subject: nothing of it may be erased. ``str(error)`` is safe to show."""
 
 
 class PlanChangedError(ConflictError):
