@@ -12,20 +12,22 @@ import pytest
 
 from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
 from erasure.adapters.audit_log import DynamoDBAuditLog
+from erasure.adapters.clock_store import DynamoDBClockStore
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
 from erasure.adapters.idempotency_store import DynamoDBIdempotencyStore
 from erasure.adapters.registry_store import DynamoDBSubjectRegistry, DynamoDBSuppressionStore
-from erasure.adapters.request_items import request_key, tenant_state
+from erasure.adapters.request_items import request_id_of, request_key, tenant_state
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.identifiers import new_batch_id, new_request_id
 from erasure.domain.request import OPEN_STATES, ErasureRequest
 from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.times import due_at, purged_by
 from erasure.ports import Acceptance, Batch, IdempotencyRecord
-from tests import fake_jobs, fakes
+from tests import fake_clock_stores, fake_jobs, fakes
 
 if TYPE_CHECKING:
     from tests.contract.dynamodb_engines import Engine
@@ -36,18 +38,23 @@ KEY = b"a key of the tests"
 
 INDEXES = {
     "by-tenant-state": ("tenant_state", "pk"),
-    "open-by-due": ("open_shard", "due_at"),
+    "by-clock": ("clock_shard", "clock_at"),
     "by-subject": ("subject_digest", "pk"),
 }
-LISTED = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["family", "subject_type"]}
-PROJECTIONS = {"by-tenant-state": LISTED, "by-subject": LISTED, "open-by-due": {"ProjectionType": "KEYS_ONLY"}}
+PROJECTED = {
+    "by-tenant-state": ["family", "subject_type", "due_at", "finished_at"],
+    "by-subject": ["family", "subject_type"],
+    "by-clock": ["due_at", "finished_at"],
+}
 
 
 @dataclass(frozen=True)
 class Stores:
-    """All stores on one engine. ``force_state`` sets a request's state behind the store's back."""
+    """All stores on one engine. ``force_state`` sets a request's state behind the store's back. ``everything``: all
+    that the table of requests holds, as text."""
 
     requests: Any
+    clock: Any
     tasks: Any
     delete_ids: Any
     acceptance: Any
@@ -58,6 +65,7 @@ class Stores:
     audit: Any
     force_state: Callable[[str, str], None]
     open_request_ids: Callable[[], set[str]]
+    everything: Callable[[], str]
 
     def accepted(self, request: ErasureRequest, **options: Any) -> ErasureRequest:
         """The request, accepted."""
@@ -80,6 +88,7 @@ def a_request(tenant_id: str = "acme", user_id: str = "ann", **attributes: Any) 
         requested_at=NOW.replace(microsecond=NOW.microsecond // 1000 * 1000),
         due_at=due_at(NOW, 72),
         purged_by=purged_by(NOW, 90),
+        clock_at=ClockPolicy().first_look(NOW),
     )
     return replace(request, **attributes)
 
@@ -121,6 +130,7 @@ def make_fakes() -> Stores:
 
     return Stores(
         requests=requests,
+        clock=fake_clock_stores.FakeClockStore(requests),
         tasks=fake_jobs.FakeTaskStore(),
         delete_ids=delete_ids,
         acceptance=fakes.FakeAcceptanceStore(delete_ids, requests, audit, idempotency),
@@ -130,6 +140,7 @@ def make_fakes() -> Stores:
         data_maps=fakes.FakeDataMapStore(),
         audit=audit,
         force_state=force_state,
+        everything=lambda: repr((requests.records, requests.waiting)),
         open_request_ids=lambda: {key for key, record in requests.records.items() if record.state in OPEN_STATES},
     )
 
@@ -174,11 +185,12 @@ def make_stores(engine: Engine, client: Any = None) -> Stores:
         )
 
     def open_request_ids() -> set[str]:
-        items = engine.client.scan(TableName=requests_table, IndexName="open-by-due")["Items"]
-        return {item["pk"]["S"].removeprefix("REQUEST#") for item in items}
+        items = engine.client.scan(TableName=requests_table, IndexName="by-clock")["Items"]
+        return {request_id_of(item) for item in items if item["clock_shard"]["S"].startswith("open#")}
 
     return Stores(
         requests=DynamoDBRequestStore(get, requests_table, audit_table, registry_table),
+        clock=DynamoDBClockStore(get, requests_table, audit_table, registry_table),
         tasks=DynamoDBTaskStore(get, requests_table),
         delete_ids=DynamoDBDeleteIdStore(get, delete_ids_table),
         acceptance=DynamoDBAcceptanceStore(
@@ -195,6 +207,7 @@ def make_stores(engine: Engine, client: Any = None) -> Stores:
         audit=DynamoDBAuditLog(get, audit_table),
         force_state=force_state,
         open_request_ids=open_request_ids,
+        everything=lambda: repr(engine.everything(requests_table)),
     )
 
 
@@ -208,7 +221,11 @@ def create_requests_table(engine: Engine) -> str:
         KeySchema=_schema("pk", "sk"),
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
         GlobalSecondaryIndexes=[
-            {"IndexName": name, "KeySchema": _schema(*keys), "Projection": PROJECTIONS[name]}
+            {
+                "IndexName": name,
+                "KeySchema": _schema(*keys),
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": PROJECTED[name]},
+            }
             for name, keys in INDEXES.items()
         ],
     )

@@ -21,8 +21,8 @@ from erasure.adapters.aws import error_code
 from erasure.adapters.idempotency_store import find_record, idempotency_put
 from erasure.adapters.registry_store import open_marker_key, suppression_update, tombstone_update
 from erasure.adapters.request_items import batch_to_item, request_key, request_to_item, waiting_key
-from erasure.adapters.request_store import cancellation_codes
-from erasure.domain.request import CANCELLED, FINISHED, ErasureRequest
+from erasure.adapters.request_transactions import cancellation_codes
+from erasure.domain.request import OPEN_STATES, ErasureRequest
 from erasure.errors import (
     AlreadyDeletedError,
     AlreadyOpenError,
@@ -228,7 +228,7 @@ class DynamoDBAcceptanceStore:
         return {"Put": put}
 
     def _closed_one(self, request: ErasureRequest) -> str | None:
-        """The request that the marker names, if that one is closed; ``None`` if there is no marker.
+        """The request that the marker names, if that one is closed, or purged; ``None`` if there is no marker.
 
         Raises :class:`AlreadyOpenError` if it is open.
         """
@@ -244,7 +244,7 @@ class DynamoDBAcceptanceStore:
         named = client.get_item(TableName=self._requests_table, Key=request_key(request_id), ConsistentRead=True).get(
             "Item"
         )
-        if named is not None and named["state"]["S"] not in (FINISHED, CANCELLED):
+        if named is not None and named["state"]["S"] in OPEN_STATES and "purged_at" not in named:
             raise AlreadyOpenError(request_id)
         return request_id
 

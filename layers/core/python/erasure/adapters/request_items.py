@@ -45,6 +45,11 @@ def tenant_state(state: str, tenant_id: str) -> str:
     return f"{state}#{tenant_id}"
 
 
+def in_state(request: ErasureRequest, state: str) -> dict[str, Any]:
+    """What to set for the request to be in the state."""
+    return {"state": state, "tenant_state": tenant_state(state, request.subject.tenant_id)}
+
+
 def _shard(request_id: str) -> int:
     return zlib.crc32(request_id.encode()) % SHARDS
 
