@@ -83,7 +83,7 @@ def test_specs_survive_their_text_form(spec: TargetSpec) -> None:
         ("version", 2, "version", "input should be 1"),
         ("targets", ..., "targets", "field required"),
         ("targets", [], "targets", "at least 1"),
-        ("retention", {}, "retention", "not a known key"),
+        ("purge", {}, "purge", "not a known key"),
         ("targets.0.name", "No Spaces", "targets[0].name", "match pattern"),
         ("targets.1.name", "notes", "targets[1].name", "already the name of targets[0]"),
         ("targets.0.category", "junk", "targets[0].category", "input should be"),

@@ -320,9 +320,15 @@ def _is_attribute(name: str) -> bool:
     return "." in name
 
 
+def bound_values(text: str, template: Template, *, may_go_on: bool = False) -> dict[str, str] | None:
+    """The values with which ``template`` renders to ``text``, or (``may_go_on``) to a beginning of it; ``None``: there
+    are none. What does not render again, because a value breaks a rule, is for the caller to see."""
+    return _bind(text, True, template, may_go_on=may_go_on)
+
+
 def binds(text: str, template: Template, *, may_go_on: bool = False) -> bool:
     """Whether ``template`` renders to ``text`` for anybody, or (``may_go_on``) to a beginning of it."""
-    return _bind(text, True, template, may_go_on=may_go_on) is not None
+    return bound_values(text, template, may_go_on=may_go_on) is not None
 
 
 def _bind(

@@ -12,6 +12,7 @@ target can ever match anybody else:
 - ``{organization_id}`` in a target of people or groups comes last, so that what is left without it still names the
   subject and nothing is erased that the map does not name;
 - what cannot be compared with what another target keeps, redacts or is led on by is refused, or warned of;
+- what goes when it is old, whosever it is, is one target's alone, and nothing else is found by it;
 - nothing unknown is accepted: a misspelt rule is an error, not a rule that silently does not apply.
 
 Only this module, those beside it (``data_map_...``) and the operator's commands load pydantic; functions work on
@@ -35,6 +36,7 @@ from erasure.domain.data_map_links import (
     with_inherited,
 )
 from erasure.domain.data_map_meetings import meeting_problems, meeting_warnings
+from erasure.domain.data_map_retention import retention_meeting_problems, retention_problems
 from erasure.domain.data_map_rules import rule_problems, value_of
 from erasure.domain.data_map_schema import (
     DEFAULT_WINDOW,
@@ -54,6 +56,7 @@ from erasure.domain.subject import OWN_PLACEHOLDERS
 from erasure.domain.target_spec import (
     CONSTANT,
     NULL,
+    AgeRule,
     DetachRule,
     DynamoDBRule,
     IdentifierRule,
@@ -95,10 +98,11 @@ def parse_data_map(document: object) -> DataMap:
     except ValidationError as error:
         raise DataMapError([problem_of(item) for item in error.errors()]) from None
     families = _families(parsed)
-    _refuse(identifier_problems(parsed, families), _in_order(parsed))
+    _refuse(identifier_problems(parsed, families), _in_order(parsed), retention_problems(parsed))
     targets = _specs(parsed)
-    _refuse(meeting_problems(targets))
+    _refuse(meeting_problems(targets), retention_meeting_problems(parsed, targets))
     targets = tuple(_with_neighbours(spec, targets) for spec in targets)
+    targets = _with_rules_of_age(parsed, targets)
     identifiers = _identifiers(parsed, targets)
     warnings = tuple(meeting_warnings(targets, identifiers))
     return DataMap(document, targets, _digest(document, targets), warnings, families, identifiers)
@@ -155,6 +159,14 @@ def _with_neighbours(spec: TargetSpec, targets: tuple[TargetSpec, ...]) -> Targe
         return spec
     beside = tuple(replace(other, for_each=None) for other in neighbours(spec, targets))
     return replace(spec, for_each=_with_neighbours(spec.for_each, targets), beside=beside)
+
+
+def _with_rules_of_age(document: Document, targets: tuple[TargetSpec, ...]) -> tuple[TargetSpec, ...]:
+    rules = {
+        rule.target: AgeRule(rule.older_than, rule.attribute, only_report=rule.mode == "report")
+        for rule in document.retention
+    }
+    return tuple(replace(spec, retention=rules.get(spec.name)) for spec in targets)
 
 
 def _spec(target: Target) -> TargetSpec:

@@ -64,7 +64,7 @@ def _rule_of(target: TargetSpec, other: TargetSpec, there: str, leading: set[str
         return f"matches what {there} keeps under another category: a request that leaves that one alone would erase it"
     if found:
         return f"matches what {there} matches, and the two would do different things with it"
-    if other.name in leading and target.name != other.name and _do_meet(target, other):
+    if other.name in leading and target.name != other.name and do_meet(target, other):
         return f"matches items of {there}, which must not go before what they lead to is gone"
     return None
 
@@ -91,7 +91,7 @@ def _conflicts(target: TargetSpec, other: TargetSpec) -> set[str]:
     return {problem for problem in found if problem is not None}
 
 
-def _do_meet(target: TargetSpec, other: TargetSpec) -> bool:
+def do_meet(target: TargetSpec, other: TargetSpec) -> bool:
     """Whether the two may have an item in common. In all organizations both match the most."""
     target, other = for_all_organizations(target), for_all_organizations(other)
     return meet(target, _anybody(target), other) or meet(other, _anybody(other), target)

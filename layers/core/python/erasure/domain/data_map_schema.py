@@ -147,11 +147,21 @@ class Identifier(_Model):
     if_missing: Literal["fail", "absent"] = "fail"
 
 
+class AgeRule(_Model):
+    """Things of a target go when they are old, whosever they are."""
+
+    target: _Name
+    older_than: _Period
+    attribute: _AttributeName | None = None
+    mode: Literal["erase", "report"] = "erase"
+
+
 class Document(_Model):
     version: Literal[1]
     identifiers: Annotated[dict[_IdentifierName, Identifier], Field(max_length=MAX_IDENTIFIERS)] = {}
     targets: Annotated[list[Target], Field(min_length=1, max_length=MAX_TARGETS)]
     families: dict[_Family, _Categories] = {}
+    retention: Annotated[list[AgeRule], Field(max_length=MAX_TARGETS)] = []
 
 
 def problem_of(error: Any) -> tuple[str, str]:

@@ -12,24 +12,32 @@ DETACHED = "detached"
 REDACTED = "redacted"
 RETAINED = "retained"
 BLOCKED = "blocked"
+REPORTED = "reported"
+"""Counted, and left as it is: a run that was to do no more."""
 FAILED = "failed"
-FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT, DETACHED, REDACTED, RETAINED, BLOCKED})
+FINAL_OUTCOMES = frozenset({ERASED, ALREADY_ABSENT, DETACHED, REDACTED, RETAINED, BLOCKED, REPORTED})
 """Outcomes after which nothing of the target is left to do, or nothing before its time. ``failed`` is none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Things that are still there and may be: how many (or ``more``), the last of them ``until`` (RFC 3339, UTC;
-    ``None``: nobody knows how long)."""
+    ``None``: nobody knows how long). ``unreadable``: things besides that a run by age left alone, because nobody can
+    tell how old they are."""
 
     count: int = 0
     until: str | None = None
     more: bool = False
+    unreadable: int = 0
 
 
 NOTHING_KEPT = Kept()
 
-_GRAVITY = (ALREADY_ABSENT, ERASED, DETACHED, REDACTED, RETAINED, BLOCKED, FAILED)
+RETENTION_UNKNOWN = "retention_unknown"
+"""The reason of a target with things of which nobody can tell how old they are, or how long they have to be kept: so
+they are."""
+
+_GRAVITY = (ALREADY_ABSENT, REPORTED, ERASED, DETACHED, REDACTED, RETAINED, BLOCKED, FAILED)
 NOTHING_SPECIAL: Mapping[str, str] = {}
 
 
@@ -39,9 +47,10 @@ class TargetOutcome:
 
     ``count``: items, or object versions, markers and uploads, confirmed as deleted, or changed when ``detached`` or
     ``redacted``. ``at_least``: a slice died before it could write its count down, so there were ``count`` or more.
-    ``reason``: fixed code when ``failed``. ``kept``: what is still there, by the law's ``basis`` (``retained``) or
-    under a lock of the bucket (``blocked``), the last of it ``until`` (``None``: nobody knows how long);
-    ``kept_more``: that many or more.
+    ``reason``: fixed code when ``failed``, or that says more. ``kept``: what is still there, by the law's ``basis``
+    (``retained``), under a lock of the bucket or a legal hold (``blocked``), the last of it ``until`` (``None``: nobody
+    knows how long); ``kept_more``: that many or more. ``unreadable``: what was left alone because nobody can tell how
+    old it is.
     """
 
     target: str
@@ -54,6 +63,7 @@ class TargetOutcome:
     kept_more: bool = False
     until: str | None = None
     basis: str | None = None
+    unreadable: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -73,6 +83,8 @@ class TargetOutcome:
             data["kept_more"] = True
         if self.basis:
             data["basis"] = self.basis
+        if self.unreadable:
+            data["unreadable"] = self.unreadable
         return data
 
     @classmethod
@@ -88,6 +100,7 @@ class TargetOutcome:
             kept_more=bool(data.get("kept_more", False)),
             until=data.get("until"),
             basis=data.get("basis"),
+            unreadable=int(data.get("unreadable", 0)),
         )
 
 
@@ -100,24 +113,35 @@ def outcome_of_erasure(
     done: str = ERASED,
     kept: Kept = NOTHING_KEPT,
     basis: str | None = None,
+    reason: str | None = None,
 ) -> TargetOutcome:
     """The outcome of a target that was erased and verified.
 
     Nothing counted and no slice lost: there was nothing (``already_absent``). A lost slice may have erased
     something before it died, so then it is ``erased``, "at least" so many. ``done``: what the target's action calls
-    it, ``erased``, ``detached`` or ``redacted``. ``kept``: what is still there and may be, by the law (``basis``)
-    or, without one, because the bucket does not let it go.
+    it, ``erased``, ``detached`` or ``redacted``, or ``reported`` of one that only counts, however much. ``kept``: what
+    is still there and may be, by the law (``basis``) or, without one, because the bucket does not let it go.
+    ``reason``: a fixed code that says more.
     """
-    outcome = done if count or at_least else ALREADY_ABSENT
-    if kept.count:
+    outcome = done if count or at_least or done == REPORTED else ALREADY_ABSENT
+    if kept.count and done != REPORTED:
         outcome = RETAINED if basis else BLOCKED
-    told_basis = basis if kept.count else None
     return TargetOutcome(
-        target, category, outcome, count, at_least, None, kept.count, kept.more, kept.until, told_basis
+        target,
+        category,
+        outcome,
+        count,
+        at_least,
+        reason or (RETENTION_UNKNOWN if kept.unreadable else None),
+        kept.count,
+        kept.more,
+        kept.until,
+        basis if kept.count else None,
+        kept.unreadable,
     )
 
 
-DONE_BY_ACTION = {"delete": ERASED, "detach": DETACHED, "redact": REDACTED}
+DONE_BY_ACTION = {"delete": ERASED, "detach": DETACHED, "redact": REDACTED, "report": REPORTED}
 """What a target's action calls it when it has done something."""
 
 
@@ -134,7 +158,9 @@ def merge_outcomes(
     merged = {outcome.target: outcome for outcome in earlier}
     for outcome in latest:
         before = merged.get(outcome.target)
-        if before is not None and (before.count or before.at_least):
+        # What was only counted was counted anew.
+        is_counted = outcome.outcome == REPORTED or done.get(outcome.target) == REPORTED
+        if before is not None and (before.count or before.at_least) and not is_counted:
             outcome = replace(
                 outcome,
                 outcome=_what_was_done(before, done) if outcome.outcome == ALREADY_ABSENT else outcome.outcome,
@@ -163,6 +189,7 @@ def add_up(parts: Sequence[TargetOutcome]) -> TargetOutcome:
         kept=sum(outcome.kept for outcome in parts),
         kept_more=any(outcome.kept_more for outcome in parts),
         until=until,
+        unreadable=sum(outcome.unreadable for outcome in parts),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from erasure.domain.target_spec import DETACH_ACTION, REDACT_ACTION, TargetSpec
+from erasure.domain.target_spec import DETACH_ACTION, REDACT_ACTION, REPORT_ACTION, TargetSpec
 
 ERASE, VERIFY = "erase", "verify"
 """What a function is there for. Who only verifies only reads."""
@@ -52,7 +52,7 @@ def grants(spec: TargetSpec, purpose: str, place: Place) -> tuple[Grant, ...]:
     that lead to it."""
     if spec.s3 is not None:
         bucket = f"arn:{place.partition}:s3:::{spec.s3.bucket}"
-        of_objects = _DELETE_OBJECTS if purpose == ERASE else _READ_LOCKS
+        of_objects = _DELETE_OBJECTS if _changes(spec, purpose) else _READ_LOCKS
         return (
             Grant(_actions("s3", _LIST_OBJECTS), (bucket,)),
             Grant(_actions("s3", of_objects), (f"{bucket}/*",)),
@@ -78,9 +78,15 @@ def account_of(role_arn: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+def _changes(spec: TargetSpec, purpose: str) -> bool:
+    """Whether anything is written at all: not by a run that only reports, whoever makes it."""
+    return purpose == ERASE and spec.action != REPORT_ACTION
+
+
 def _of_items(spec: TargetSpec, purpose: str) -> tuple[str, ...]:
-    actions = _READ_ITEMS + (("Scan",) if spec.is_scan else ())
-    if purpose == ERASE:
+    # What goes by its age is found by reading the whole table, whatever leads to the items of one person.
+    actions = _READ_ITEMS + (("Scan",) if spec.is_scan or spec.retention is not None else ())
+    if _changes(spec, purpose):
         changes = spec.action in (DETACH_ACTION, REDACT_ACTION)
         actions += ("UpdateItem",) if changes else ()
         actions += () if changes and spec.retain is None else _DELETE_ITEMS

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from erasure.domain.collisions import check_alone, neighbours
 from erasure.domain.outcome import FINAL_OUTCOMES, NOTHING_KEPT, Kept
 from erasure.domain.request import FAMILY_CATEGORIES, ErasureRequest
+from erasure.domain.retention_runs import RULE_CHANGED, targets_of_run
 from erasure.domain.scope import in_scope, needs, value_sets
-from erasure.domain.target_spec import TargetSpec
+from erasure.domain.subject import RETENTION
+from erasure.domain.target_spec import VOID, TargetSpec
 from erasure.errors import TargetError
 
 PENDING = "pending"
@@ -125,17 +128,27 @@ def targets_for(
     request: ErasureRequest, targets: Iterable[TargetSpec], families: Families = FAMILY_CATEGORIES
 ) -> list[TargetSpec]:
     """The targets that this request covers, each as it applies to it: by the type of its subject, the categories of
-    the family that it came through (or its own), the organizations and the targets that it is limited to."""
+    the family that it came through (or its own), the organizations and the targets that it is limited to.
+
+    A run by a rule of age covers its target as that rule has it, and nothing else does.
+    """
+    if request.subject.type == RETENTION:
+        return targets_of_run(request.subject, request.only_targets, tuple(targets))
     categories = families[request.family] if request.categories is None else frozenset(request.categories)
     covered = []
     for target in targets:
         if request.only_targets and target.name not in request.only_targets:
             continue
         if request.subject.type in target.subjects and (categories is None or target.category in categories):
-            scoped = in_scope(target, request.organization_ids)
+            scoped = in_scope(_without_rule_of_age(target), request.organization_ids)
             if scoped is not None:
                 covered.append(scoped)
     return covered
+
+
+@lru_cache(maxsize=1024)
+def _without_rule_of_age(target: TargetSpec) -> TargetSpec:
+    return target if target.retention is None else replace(target, retention=None)
 
 
 def plan_units(
@@ -165,7 +178,7 @@ def plan_units(
         for spec in covered:
             if spec not in beside:
                 # What leads to it has to be the subject's alone as well: others' items would lead to others' things.
-                beside[spec] = neighbours(root_of(spec), targets)
+                beside[spec] = () if spec.goes_by_age else neighbours(root_of(spec), targets)
             by_target.setdefault(spec, []).append(_part(request, spec, beside[spec], optional))
     linked = linked_groups(by_target)
     alone = {
@@ -269,7 +282,10 @@ def refusal(request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[Tar
     among them of the target that is looked at. What needs identifiers that have not been read yet cannot be told.
 
     What items say is not known before they are read: of a target that others lead to, the first of these is looked at.
+    A run by age is about nobody: whose each thing is, is looked at when it has been read.
     """
+    if spec.goes_by_age:
+        return None
     root = root_of(spec)
     try:
         for values in values_of(request, spec):
@@ -288,6 +304,8 @@ def values_of(request: ErasureRequest, spec: TargetSpec) -> list[dict[str, str]]
 def _part(
     request: ErasureRequest, spec: TargetSpec, all_targets: Sequence[TargetSpec], optional: Collection[str]
 ) -> Part:
+    if spec.retention is not None and spec.retention.mode == VOID:
+        return Part(request.request_id, VERIFIED, reason=RULE_CHANGED)
     error = refusal(request, spec, all_targets)
     if error is not None:
         return _failed(request, error.code)

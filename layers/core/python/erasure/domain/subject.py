@@ -11,6 +11,9 @@ from erasure.errors import TargetError
 USER = "user"
 GROUP = "group"
 ORGANIZATION = "organization"
+RETENTION = "retention"
+"""Not somebody but a run by one of the map's rules of age (:mod:`erasure.domain.retention_runs`): what it erases is
+whosever it is."""
 SUBJECT_TYPES = (USER, GROUP, ORGANIZATION)
 OWN_PLACEHOLDERS = {USER: "user_id", GROUP: "group_id", ORGANIZATION: "subject_organization_id"}
 """What stands for a subject's own id in specs, by its type. An organization that is erased is not one to which somebody
@@ -39,6 +42,8 @@ class Subject:
         may be looked for, let alone erased, by what is left of it."""
         if not self.id:
             raise TargetError("missing_value", permanent=True, detail="the subject's id is not known any more")
+        if self.type == RETENTION:
+            return {RETENTION: self.id}
         return {"tenant_id": self.tenant_id, OWN_PLACEHOLDERS[self.type]: self.id}
 
 

@@ -91,6 +91,27 @@ class RetainRule:
     attribute: str
 
 
+ERASING, REPORTING, VOID = "erase", "report", "void"
+"""What a run by a rule of age does: erase, only count, or nothing at all, for the rule is another one by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgeRule:
+    """Whosever they are, things go when the period ``older_than`` (``30d``; see :mod:`erasure.domain.retention`) has
+    passed since the moment in ``attribute``, or, of objects, since they were written. ``only_report``: they are counted
+    and stay.
+
+    That is what the map says. Of a target as a run has it, ``mode`` says what the run does and ``moment`` (RFC 3339)
+    when the period must have passed by.
+    """
+
+    older_than: str
+    attribute: str | None = None
+    only_report: bool = False
+    mode: str = ""
+    moment: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class RoleRule:
     """The role that is assumed for data in another account."""
@@ -99,7 +120,7 @@ class RoleRule:
     external_id: str | None = None
 
 
-DELETE_ACTION, DETACH_ACTION, REDACT_ACTION = "delete", "detach", "redact"
+DELETE_ACTION, DETACH_ACTION, REDACT_ACTION, REPORT_ACTION = "delete", "detach", "redact", "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +131,10 @@ class TargetSpec:
     (DynamoDB, through an index). ``redact``: items stay, these attributes are changed. Neither: what is matched is
     deleted. ``retain``: items are kept until their time has passed, redacted meanwhile if there is ``redact``.
     ``window_hours``: a scan is made once for all requests of so many hours. ``role``: for another account.
+    ``retention``: the rule by which things of it go because they are old.
 
     ``for_each``: the target whose items lead to this one's: their attributes are values of its templates, by
-    ``{name.attribute}``. ``beside``: of such a target, the neighbours among the map's
+    ``{name.attribute}``. ``beside``: of such a target, and in a run by age, the neighbours among the map's
     (:mod:`erasure.domain.collisions`), with which its values have to be compared when they are known.
     """
 
@@ -128,6 +150,7 @@ class TargetSpec:
     window_hours: int = 0
     for_each: TargetSpec | None = None
     beside: tuple[TargetSpec, ...] = ()
+    retention: AgeRule | None = None
 
     @property
     def kind(self) -> str:
@@ -136,14 +159,21 @@ class TargetSpec:
 
     @property
     def action(self) -> str:
-        """``delete``, ``detach`` or ``redact``."""
+        """``delete``, ``detach`` or ``redact``; ``report`` in a run that erases nothing."""
+        if self.retention is not None and self.retention.mode in (REPORTING, VOID):
+            return REPORT_ACTION
         if self.detach is not None:
             return DETACH_ACTION
         return REDACT_ACTION if self.redact else DELETE_ACTION
 
     @property
+    def goes_by_age(self) -> bool:
+        """Whether this is the target as a run by its rule of age has it: about everybody's things."""
+        return self.retention is not None and bool(self.retention.mode)
+
+    @property
     def is_scan(self) -> bool:
-        return self.dynamodb is not None and self.dynamodb.scan
+        return self.dynamodb is not None and (self.dynamodb.scan or self.goes_by_age)
 
     def ancestors(self) -> Iterator[TargetSpec]:
         """The targets whose items lead to this one's, the nearest first."""
@@ -162,7 +192,9 @@ class TargetSpec:
 
     def names(self) -> frozenset[str]:
         """The placeholders of what it matches and takes out, those of the targets that lead to it included, but not
-        the attributes of their items."""
+        the attributes of their items. None in a run by age: whose things they are, nobody has to know before."""
+        if self.goes_by_age:
+            return frozenset()
         templates = [template for spec in (self, *self.ancestors()) for template in spec.templates()]
         if self.detach is not None:
             templates.append(parse_template(self.detach.value, self.name))
@@ -207,6 +239,7 @@ class TargetSpec:
             window_hours=data.get("window_hours", 0),
             for_each=cls.from_dict(data["for_each"]) if data.get("for_each") else None,
             beside=tuple(cls.from_dict(other) for other in data.get("beside", ())),
+            retention=rule(AgeRule, "retention"),
         )
 
 

@@ -47,9 +47,11 @@ def _removed(before: Mapping[str, TargetSpec], after: Mapping[str, TargetSpec]) 
 
 def _added(before: Mapping[str, TargetSpec], after: Mapping[str, TargetSpec]) -> Iterator[Difference]:
     text = "is erased by every job from then on; requests that are finished are not taken up again"
-    for name in after:
+    for name, spec in after.items():
         if name not in before:
             yield Difference(ADDED, f"target {name}", text)
+            if spec.retention is not None:
+                yield Difference(ADDED, f"target {name}", _rule_of_age(spec))
 
 
 def _place(spec: TargetSpec) -> object:
@@ -69,6 +71,8 @@ def _changes(old: TargetSpec, new: TargetSpec) -> Iterator[str]:
         yield f"its action is {how}: what earlier requests have done stays as it is"
     if old.retain != new.retain:
         yield _retention(old, new)
+    if old.retention != new.retention:
+        yield _rule_of_age(new)
     if old.window_hours != new.window_hours:
         yield f"is scanned once in {new.window_hours} hours instead of {old.window_hours}"
     if (old.role and old.role.external_id) != (new.role and new.role.external_id):
@@ -82,6 +86,16 @@ def _retention(old: TargetSpec, new: TargetSpec) -> str:
     return f"items are kept until {kept}" + (
         "" if old.retain is None else ", by the new rule; nothing kept is forgotten"
     )
+
+
+def _rule_of_age(new: TargetSpec) -> str:
+    rule = new.retention
+    if rule is None:
+        return "nothing of it goes because it is old any more"
+    since = "they were written" if rule.attribute is None else f"the moment in {rule.attribute}"
+    if rule.only_report:
+        return f"what is older than {rule.older_than} since {since} is counted, whosever it is, and stays"
+    return f"what is older than {rule.older_than} since {since} goes, whosever it is, after a report by the new rule"
 
 
 def _identifiers(current: PinnedMap, new: DataMap) -> Iterator[Difference]:

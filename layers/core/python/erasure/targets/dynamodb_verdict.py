@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from erasure.domain.outcome import RETENTION_UNKNOWN
 from erasure.domain.retention import keep_until, moment_of
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_detach import make_update
@@ -18,9 +19,6 @@ from erasure.targets.dynamodb_plan import (
     placeholders,
 )
 from erasure.targets.dynamodb_update import Update
-
-RETENTION_UNKNOWN = "retention_unknown"
-"""Nobody can tell how long an item has to be kept, so it is."""
 
 
 @dataclass(frozen=True, slots=True)
