@@ -22,9 +22,12 @@ from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
 from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.start_jobs import batch_job_id
+from erasure.services.tenant_settings import TenantSettings
 from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import Deadline
 from tests import fake_jobs, fakes
+from tests.fake_clock_stores import FakeClockStore, FakeHoldStore
+from tests.fake_tenant_settings import FakeTenantSettingsStore
 
 KEY = b"a key of the tests"
 TENANT, OTHER_TENANT = "tnt_01HABCDEF654321", "tnt_01HABCDEF000000"
@@ -88,6 +91,10 @@ class BackendWorld:
         self.audit = fakes.FakeAuditLog()
         self.registry = fakes.FakeSubjectRegistry()
         self.requests = fakes.FakeRequestStore(self.audit, self.registry)
+        self.requests_by_clock = FakeClockStore(self.requests)
+        self.holds = FakeHoldStore()
+        self.tenants = FakeTenantSettingsStore()
+        self.settings = TenantSettings(self.tenants, self.monotonic)
         self.idempotency = fakes.FakeIdempotencyStore()
         self.delete_ids = fakes.FakeDeleteIdStore()
         self.acceptance = fakes.FakeAcceptanceStore(self.delete_ids, self.requests, self.audit, self.idempotency)
@@ -107,12 +114,16 @@ class BackendWorld:
             audit=self.audit,
             functions=self.functions,
             reader=self.data_reader,
+            holds=self.holds,
+            clock=self.requests_by_clock,
+            digest_key=lambda: KEY,
             now=self.clock,
             sleep=self.sleep,
         )
         self.erasures = ErasureService(
             acceptance=self.acceptance,
             requests=self.requests,
+            clock=self.requests_by_clock,
             tasks=self.tasks,
             registry=self.registry,
             data_maps=self.maps,
@@ -120,11 +131,14 @@ class BackendWorld:
             queue=self.queue,
             retry_queue=self.retry_queue,
             idempotency=self.idempotency,
+            settings=self.settings,
             digest_key=lambda: KEY,
             now=self.clock,
             monotonic=self.monotonic,
         )
-        self.plans = ErasurePlans(CurrentMap(self.maps, self.monotonic), self.data_reader, lambda: KEY, self.clock)
+        self.plans = ErasurePlans(
+            CurrentMap(self.maps, self.monotonic), self.data_reader, lambda: KEY, self.clock, self.settings
+        )
         self.once = Idempotency(self.idempotency, lambda: KEY, self.clock)
         self.accounts = AccountService(
             erasures=self.erasures,
@@ -133,6 +147,8 @@ class BackendWorld:
             data_map=CurrentMap(self.maps, self.monotonic),
             accounts=self.reader,
             jobs=self.jobs,
+            holds=self.holds,
+            audit=self.audit,
             idempotency=self.once,
             digest_key=lambda: KEY,
             now=self.clock,
@@ -176,14 +192,18 @@ class BackendWorld:
 
     def erase(self, event: Mapping[str, Any]) -> dict[str, Any]:
         self.sleep(self.seconds_of_a_call)
-        use = EraseUnitDependencies(self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target})
+        use = EraseUnitDependencies(
+            self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target}, holds=self.holds
+        )
         slice_id = f"slice-{len(self.functions.calls)}"
         more = erase_unit(event["job_id"], event["unit"], slice_id, Deadline(event["seconds"]), use)
         return {**event, "more": more}
 
     def verify(self, event: Mapping[str, Any]) -> dict[str, Any]:
         self.sleep(self.seconds_of_a_call)
-        use = VerifyUnitDependencies(self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target})
+        use = VerifyUnitDependencies(
+            self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target}, holds=self.holds
+        )
         step = verify_unit(event["job_id"], event["unit"], Deadline(event["seconds"]), use)
         return {**event, "again": step.again, "wait": step.wait}
 
@@ -196,7 +216,17 @@ class BackendWorld:
         self.run_job(batch_job_id(request_ids, attempt), request_ids, attempt)
 
     def planning(self) -> PlanJobDependencies:
-        return PlanJobDependencies(self.requests, self.tasks, self.maps, self.audit, self.data_reader, self.clock)
+        return PlanJobDependencies(
+            self.requests,
+            self.tasks,
+            self.maps,
+            self.audit,
+            self.data_reader,
+            self.clock,
+            self.holds,
+            self.requests_by_clock,
+            lambda: KEY,
+        )
 
     def run_job(self, job_id: str, request_ids: Sequence[str], attempt: int) -> None:
         """A whole job, as the state machine runs it."""

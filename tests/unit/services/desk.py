@@ -13,7 +13,10 @@ from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DetachRule, DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.ports import PinnedJob, PinnedMap
 from erasure.services.erasures import Accepted, ErasureCommand, ErasureService, IdempotencyClaim
+from erasure.services.tenant_settings import TenantSettings
 from tests import fake_jobs, fakes
+from tests.fake_clock_stores import FakeClockStore
+from tests.fake_tenant_settings import FakeTenantSettingsStore
 
 KEY = b"a key of the tests"
 
@@ -60,6 +63,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.requests = fakes.FakeRequestStore(self.audit)
         self.registry = self.requests.registry
+        self.settings = FakeTenantSettingsStore()
         self.acceptance = fakes.FakeAcceptanceStore(
             fakes.FakeDeleteIdStore(), self.requests, self.audit, self.idempotency
         )
@@ -70,6 +74,7 @@ class Desk:
         return ErasureService(
             acceptance=self.acceptance,
             requests=self.requests,
+            clock=FakeClockStore(self.requests),
             tasks=self.tasks,
             registry=self.registry,
             data_maps=self.maps,
@@ -77,6 +82,7 @@ class Desk:
             queue=self.queue,
             retry_queue=self.retry_queue,
             idempotency=self.idempotency,
+            settings=TenantSettings(self.settings, lambda: self.seconds),
             digest_key=lambda: KEY,
             now=self.clock,
             monotonic=lambda: self.seconds,

@@ -38,6 +38,7 @@ def make_backend_api(
     keys: ApiKeyService,
     suppressions: SuppressionStore,
     data_maps: DataMaps,
+    sla: Family,
     idempotency: Idempotency,
     digest_key: Callable[[], bytes],
     now: Clock,
@@ -45,7 +46,7 @@ def make_backend_api(
     paths_are_encoded: bool = True,
 ) -> Api:
     """The API with all its families. ``digest_key`` returns the HMAC key of the subject digests; ``plans`` is asked
-    when somebody wants a plan."""
+    when somebody wants a plan; ``sla``: :class:`erasure.entry.sla.SlaFamily`."""
     native = NativeFamily(erasures, idempotency, now)
     families: list[Family] = [
         JuneFamily(erasures),
@@ -55,6 +56,7 @@ def make_backend_api(
         PlansFamily(plans),
         SuppressionsFamily(suppressions, idempotency, digest_key),
         DataMapFamily(data_maps, idempotency, now),
+        sla,
         ApiKeysFamily(keys, idempotency),
         DocsFamily(),
     ]

@@ -71,6 +71,7 @@ class JuneFamily:
                 call.caller.key_id,
                 field_of=lambda _position: field,
                 only_one_open=True,
+                takes_grace=True,
                 suppress=True,
                 idempotency=claim_of(call, f"june.{kind}", [subject_id]),
             )

@@ -11,7 +11,8 @@
 ==============================================  ===============================================================
 
 A value that could be understood in two ways is refused: a missing type, an empty scope and a time without its offset
-have no default.
+have no default, except that a request without ``not_before`` waits for as long as its tenant has set. Expediting one,
+and the figures of the promise, are in :mod:`erasure.entry.sla`.
 """
 
 from __future__ import annotations
@@ -22,30 +23,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from erasure.domain.identifiers import check_idempotency_key, check_identifier, is_request_id, new_batch_id
-from erasure.domain.request import CANCELLED, CATEGORIES, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
+from erasure.domain.request import CANCELLED, CATEGORIES, FINISHED, HELD, REQUESTED, STARTED
 from erasure.domain.subject import ORGANIZATION, SUBJECT_TYPES, USER, Subject
-from erasure.domain.times import format_time
 from erasure.entry.exchange import BACKEND, MAX_BULK_BODY_BYTES, Call, Refusal, Route, answer
 from erasure.entry.fields import ListTooLongError, check_moment, check_organizations, claim_of
+from erasure.entry.native_answers import shown_disposition, shown_entry, shown_plan, shown_request, shown_view
 from erasure.entry.problem import problem
 from erasure.errors import InvalidInputError, NotFoundError
-from erasure.services.erasures import (
-    ACCEPTED,
-    Accepted,
-    Disposition,
-    ErasureCommand,
-    ErasureService,
-    IdempotencyClaim,
-    PlannedTarget,
-    SubjectPlan,
-    TargetProgress,
-)
+from erasure.services.erasures import Accepted, ErasureCommand, ErasureService, IdempotencyClaim
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.api_gateway import Response
 
-    from erasure.domain.audit import AuditEntry
-    from erasure.domain.outcome import Kept
     from erasure.ports import Clock
     from erasure.services.idempotent import Idempotency
 
@@ -59,7 +48,7 @@ MAX_PLANNED = 20_000
 MAX_DAYS_AHEAD = 5 * 366
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
 _PATH = "/v1/erasure-requests"
-_ONE = f"{_PATH}/{{request_id}}"
+ONE = f"{_PATH}/{{request_id}}"
 _FIELDS = frozenset({"subjects", "categories", "scope", "not_before", "dry_run", "plan_hash"})
 
 # What int() would take besides ("+1", "1_0", "１") is no length.
@@ -85,10 +74,10 @@ class NativeFamily:
         return [
             Route("POST", _PATH, BACKEND, self.create, WRITE),
             Route("GET", _PATH, BACKEND, self.list, READ),
-            Route("GET", _ONE, BACKEND, self.show, READ),
-            Route("POST", f"{_ONE}/cancel", BACKEND, self.cancel, WRITE),
-            Route("POST", f"{_ONE}/retry", BACKEND, self.retry, WRITE),
-            Route("GET", f"{_ONE}/audit", BACKEND, self.audit, READ),
+            Route("GET", ONE, BACKEND, self.show, READ),
+            Route("POST", f"{ONE}/cancel", BACKEND, self.cancel, WRITE),
+            Route("POST", f"{ONE}/retry", BACKEND, self.retry, WRITE),
+            Route("GET", f"{ONE}/audit", BACKEND, self.audit, READ),
         ]
 
     def refuse(self, call: Call, error: Exception, refusal: Refusal) -> Response[str]:
@@ -102,14 +91,14 @@ class NativeFamily:
         if is_dry_run:
             return self._try(command)
         accepted = self._erasures.create(command)
-        results = [_result(disposition) for disposition in accepted.dispositions]
+        results = [shown_disposition(disposition) for disposition in accepted.dispositions]
         return answer(202, {"batch_id": accepted.batch_id, "requests": results}, _request_header(accepted))
 
     def _try(self, command: ErasureCommand) -> Response[str]:
         plans = self._erasures.plan(command)
         if sum(len(plan.targets) + len(plan.out_of_scope) for plan in plans) > MAX_PLANNED:
             raise ListTooLongError("subjects", f"must not come to more than {MAX_PLANNED} targets in a dry run")
-        return answer(200, {"dry_run": True, "plans": [_shown_plan(plan) for plan in plans]})
+        return answer(200, {"dry_run": True, "plans": [shown_plan(plan) for plan in plans]})
 
     def list(self, call: Call) -> Response[str]:
         state, subject_id = call.query("state"), call.query("subject_id")
@@ -129,11 +118,10 @@ class NativeFamily:
         return answer(200, body)
 
     def show(self, call: Call, request_id: str) -> Response[str]:
-        view = self._erasures.show(call.caller.tenant_id, _own_id(request_id))
-        return answer(200, {**shown_request(view.request), "targets": [_shown_target(seen) for seen in view.targets]})
+        return answer(200, shown_view(self._erasures.show(call.caller.tenant_id, own_id(request_id))))
 
     def cancel(self, call: Call, request_id: str) -> Response[str]:
-        caller, request_id = call.caller, _own_id(request_id)
+        caller, request_id = call.caller, own_id(request_id)
         key = check_idempotency_key(call.header("Idempotency-Key"))
 
         def cancel(_run_id: str) -> None:
@@ -143,14 +131,14 @@ class NativeFamily:
         return answer(200, shown_request(self._erasures.show(caller.tenant_id, request_id).request))
 
     def retry(self, call: Call, request_id: str) -> Response[str]:
-        caller, request_id = call.caller, _own_id(request_id)
+        caller, request_id = call.caller, own_id(request_id)
         key = check_idempotency_key(call.header("Idempotency-Key"))
         attempt = self._erasures.retry(caller.tenant_id, request_id, caller.key_id, key)
         return answer(202, {"id": request_id, "attempt": attempt}, {"X-Erasure-Request-Id": request_id})
 
     def audit(self, call: Call, request_id: str) -> Response[str]:
-        entries, is_whole = self._erasures.audit(call.caller.tenant_id, _own_id(request_id))
-        return answer(200, {"id": request_id, "whole": is_whole, "entries": [_shown_entry(entry) for entry in entries]})
+        entries, is_whole = self._erasures.audit(call.caller.tenant_id, own_id(request_id))
+        return answer(200, {"id": request_id, "whole": is_whole, "entries": [shown_entry(entry) for entry in entries]})
 
     def _check_moment(self, command: ErasureCommand, moment: datetime) -> None:
         """The rules of ``not_before``, by the clock. A repeated call was checked when it came first."""
@@ -227,6 +215,7 @@ def _command(body: dict[str, Any], call: Call) -> tuple[ErasureCommand, bool]:
         organization_ids=organization_ids,
         categories=categories,
         not_before=not_before,
+        takes_grace=True,
         plan_hash=plan_hash,
         strict=len(set(subjects)) == 1,
         idempotency=claim_of(call, "native.create", meant),
@@ -278,7 +267,7 @@ def organizations_of(scope: object, subjects: Sequence[Subject]) -> tuple[str, .
     return check_organizations(scope.get("organization_ids"), "scope.organization_ids", MAX_ORGANIZATIONS, different)
 
 
-def _own_id(request_id: str) -> str:
+def own_id(request_id: str) -> str:
     """Raises :class:`NotFoundError` for what cannot be a request's id, as for what is none."""
     if not is_request_id(request_id):
         raise NotFoundError("there is no such erasure request")
@@ -291,94 +280,3 @@ def _request_header(accepted: Accepted) -> dict[str, str]:
         return {}
     is_single = len(accepted.dispositions) == 1
     return {"X-Erasure-Request-Id": requests[0].request_id if is_single else accepted.batch_id}
-
-
-def _result(disposition: Disposition) -> dict[str, Any]:
-    subject = disposition.subject
-    result: dict[str, Any] = {"subject": {"type": subject.type, "id": subject.id}, "status": disposition.status}
-    if disposition.status == ACCEPTED and disposition.request is not None:
-        result["request"] = shown_request(disposition.request)
-    if disposition.reason is not None:
-        result["reason"] = disposition.reason
-    return result
-
-
-def shown_request(request: ErasureRequest) -> dict[str, Any]:
-    """A request as it is told about. The subject's id is null when the record's own copy of it has been purged."""
-    shown: dict[str, Any] = {
-        "id": request.request_id,
-        "subject": {"type": request.subject.type, "id": request.subject.id or None},
-        "state": request.state,
-        "attention": request.attention,
-        "requested_at": format_time(request.requested_at),
-        "due_at": format_time(request.due_at),
-        "purged_by": format_time(request.purged_by),
-    }
-    times = {
-        "not_before": request.not_before,
-        "started_at": request.started_at,
-        "scan_at": request.scan_at,
-        "finished_at": request.finished_at,
-        "follow_up_at": request.follow_up_at,
-    }
-    shown.update({name: format_time(moment) for name, moment in times.items() if moment is not None})
-    if request.organization_ids:
-        shown["organization_ids"] = list(request.organization_ids)
-    if request.batch_id is not None:
-        shown["batch_id"] = request.batch_id
-    if request.followed_by is not None:
-        shown["followed_by"] = request.followed_by
-    return shown
-
-
-def _shown_target(seen: TargetProgress) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "name": seen.name,
-        "category": seen.category,
-        "state": seen.state,
-        "count": seen.count,
-    }
-    if seen.at_least:
-        shown["at_least"] = True
-    if seen.reason is not None:
-        shown["reason"] = seen.reason
-    return {**shown, **shown_kept(seen.kept, seen.basis)}
-
-
-def shown_kept(kept: Kept, basis: str | None) -> dict[str, Any]:
-    """What is still there and may be. ``until`` is null where nobody knows how long."""
-    if not kept.count:
-        return {}
-    shown: dict[str, Any] = {"kept": kept.count, "until": kept.until}
-    if kept.more:
-        shown["kept_more"] = True
-    if basis is not None:
-        shown["basis"] = basis
-    return shown
-
-
-def _shown_plan(plan: SubjectPlan) -> dict[str, Any]:
-    return {
-        "subject": {"type": plan.subject.type, "id": plan.subject.id},
-        "targets": [_shown_planned(target) for target in plan.targets],
-        "out_of_scope": list(plan.out_of_scope),
-    }
-
-
-def _shown_planned(target: PlannedTarget) -> dict[str, Any]:
-    shown = {"name": target.name, "category": target.category, "kind": target.kind, "action": target.action}
-    return shown if target.reason is None else {**shown, "reason": target.reason}
-
-
-def _shown_entry(entry: AuditEntry) -> dict[str, Any]:
-    """All that its digest covers, so that whoever keeps the trail can check it."""
-    return {
-        "request_id": entry.request_id,
-        "sequence": entry.sequence,
-        "event_id": entry.event_id,
-        "event": entry.event,
-        "at": entry.at,
-        "details": dict(entry.details),
-        "previous_digest": entry.previous_digest,
-        "digest": entry.digest,
-    }

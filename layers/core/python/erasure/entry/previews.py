@@ -18,9 +18,9 @@ from erasure.entry.native import (
     check_fields,
     one_subject,
     organizations_of,
-    shown_kept,
     subjects_of,
 )
+from erasure.entry.native_answers import shown_kept, shown_moment
 from erasure.entry.problem import problem
 from erasure.errors import InvalidInputError
 from erasure.services.commands import ErasureCommand
@@ -73,6 +73,7 @@ def _command(body: dict[str, Any], call: Call) -> ErasureCommand:
         field_of=lambda position: f"subjects[{position}].id",
         organization_ids=organizations_of(body["scope"], subjects) if "scope" in body else (),
         categories=categories_of(body["categories"]) if "categories" in body else None,
+        takes_grace=True,
     )
 
 
@@ -80,6 +81,7 @@ def _shown_plan(plan: ErasurePlan) -> dict[str, Any]:
     return {
         "subject": {"type": plan.subject.type, "id": plan.subject.id},
         "plan_hash": plan.plan_hash,
+        **shown_moment(plan.not_before),
         "targets": [{"name": preview.target, **shown_preview(preview)} for preview in plan.targets],
         "out_of_scope": list(plan.out_of_scope),
     }

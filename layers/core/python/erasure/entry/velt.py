@@ -66,6 +66,7 @@ class VeltFamily:
                 field_of=lambda position: f"data.userIds[{position}]",
                 organization_ids=organization_ids,
                 named_batch=True,
+                takes_grace=True,
                 idempotency=claim_of(call, "velt.delete", [user_ids, organization_ids]),
             )
         )

@@ -46,6 +46,7 @@ class ErasureCommand:
     disposition. ``named_batch``: the call can be asked about as a batch later, also if it has one subject only.
     ``only_one_open`` (one subject only), ``suppress``: see :class:`erasure.ports.Acceptance`. ``delay_seconds``: the
     message reaches the batch lane that much later. A ``not_before`` that has passed already means at once.
+    ``takes_grace``: without a ``not_before``, it waits for as long as its tenant has set.
     ``plan_hash`` (one subject only): of the plan that the caller has seen; nothing is erased by another one.
     """
 
@@ -63,6 +64,7 @@ class ErasureCommand:
     strict: bool = True
     named_batch: bool = False
     delay_seconds: int = 0
+    takes_grace: bool = False
     plan_hash: str | None = None
     idempotency: IdempotencyClaim | None = None
 
@@ -109,8 +111,9 @@ class PlannedTarget:
 @dataclass(frozen=True, slots=True)
 class SubjectPlan:
     """What an erasure of the subject would cover. ``out_of_scope``: names of targets that cannot be limited to the
-    organizations named."""
+    organizations named. ``not_before``: when it would be started first, unless at once."""
 
     subject: Subject
     targets: tuple[PlannedTarget, ...]
     out_of_scope: tuple[str, ...]
+    not_before: datetime | None = None

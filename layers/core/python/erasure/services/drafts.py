@@ -57,7 +57,7 @@ class Draft:
             )
             for spec, error in self.targets
         )
-        return SubjectPlan(self.request.subject, targets, self.out_of_scope)
+        return SubjectPlan(self.request.subject, targets, self.out_of_scope, self.request.not_before)
 
 
 def new_requests(command: ErasureCommand, run_id: str, key: bytes, policy: ErasurePolicy) -> list[ErasureRequest]:

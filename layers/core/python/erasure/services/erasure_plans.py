@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from erasure.domain.identifiers import new_batch_id
 from erasure.domain.scope import needs
@@ -17,6 +18,7 @@ from erasure.services.current_map import CurrentMap
 from erasure.services.drafts import Draft, make_drafts, new_requests
 from erasure.services.identify import neighbours_to_tell, rules_for
 from erasure.services.side_by_side import side_by_side
+from erasure.services.tenant_settings import TenantSettings
 
 MAX_SUBJECTS = 10
 """Of one call: each is looked for in all targets while the caller waits."""
@@ -24,22 +26,33 @@ MAX_SUBJECTS = 10
 
 @dataclass(frozen=True, slots=True)
 class ErasurePlan:
-    """``out_of_scope``: names of targets that cannot be limited to the organizations named."""
+    """``out_of_scope``: names of targets that cannot be limited to the organizations named. ``not_before``: when an
+    erasure that is asked for now would be started first, unless at once."""
 
     subject: Subject
     plan_hash: str
     targets: tuple[Preview, ...]
     out_of_scope: tuple[str, ...]
+    not_before: datetime | None = None
 
 
 class ErasurePlans:
-    """Writes nothing. ``digest_key`` returns the HMAC key of the subject digests."""
+    """Writes nothing. ``digest_key`` returns the HMAC key of the subject digests. ``settings``: of tenants, for
+    commands that take their grace; ``None``: there are none."""
 
-    def __init__(self, data_map: CurrentMap, reader: DataReader, digest_key: Callable[[], bytes], now: Clock) -> None:
+    def __init__(
+        self,
+        data_map: CurrentMap,
+        reader: DataReader,
+        digest_key: Callable[[], bytes],
+        now: Clock,
+        settings: TenantSettings | None = None,
+    ) -> None:
         self._map = data_map
         self._reader = reader
         self._digest_key = digest_key
         self._now = now
+        self._settings = settings
 
     def make(self, command: ErasureCommand) -> list[ErasurePlan]:
         """One for each different subject, in the order of the command. Raises ``InvalidInputError`` (too many subjects,
@@ -50,7 +63,10 @@ class ErasurePlans:
         if len(subjects) > MAX_SUBJECTS:
             raise InvalidInputError("subjects", f"must not name more than {MAX_SUBJECTS} different ones")
         data_map = self._map.get(now=True)
-        run_id = new_batch_id(milliseconds(self._now()))
+        now = self._now()
+        if self._settings is not None:
+            command = self._settings.with_grace(command, now)
+        run_id = new_batch_id(milliseconds(now))
         requests = new_requests(command, run_id, self._digest_key(), ErasurePolicy())
         drafts = make_drafts(command, requests, data_map)
         return side_by_side(lambda draft: self._plan(draft, data_map), drafts, MAX_SUBJECTS)
@@ -59,7 +75,8 @@ class ErasurePlans:
         request = draft.request
         to_look_at = map_to_look_at(data_map, [spec for spec, _ in draft.targets])
         found = self._reader.preview(request.subject, request.organization_ids, to_look_at)
-        return ErasurePlan(request.subject, draft.plan_hash(data_map), tuple(found), draft.out_of_scope)
+        plan_hash = draft.plan_hash(data_map)
+        return ErasurePlan(request.subject, plan_hash, tuple(found), draft.out_of_scope, request.not_before)
 
 
 def map_to_look_at(data_map: PinnedMap, specs: Sequence[TargetSpec]) -> PinnedMap:

@@ -1,4 +1,4 @@
-"""The one native way in for backends: create, look up, list, cancel and retry erasure requests.
+"""The one native way in for backends: create, look up, list, cancel, expedite and retry erasure requests.
 
 Every wire family of :mod:`erasure.entry` is a translation of what is here.
 
@@ -15,19 +15,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from erasure.domain.audit import AuditEntry, next_entry
-from erasure.domain.identifiers import new_batch_id
+from erasure.domain.clock import ClockPolicy
+from erasure.domain.identifiers import milliseconds_of, new_batch_id
 from erasure.domain.request import CANCELLED, REQUESTED, ErasureRequest
-from erasure.domain.times import format_time, milliseconds
+from erasure.domain.times import format_time, milliseconds, parse_time, time_of
 from erasure.errors import (
     AlreadyDeletedError,
     AlreadyOpenError,
     ErasureError,
-    InvalidInputError,
     PlanChangedError,
-    SubjectRefusedError,
     TransitionError,
     UnavailableError,
     WithdrawnError,
@@ -39,6 +39,7 @@ from erasure.ports import (
     AuditLog,
     Batch,
     Clock,
+    ClockStore,
     DataMapStore,
     IdempotencyStore,
     JobQueue,
@@ -46,6 +47,7 @@ from erasure.ports import (
     SubjectRegistry,
     Tombstone,
 )
+from erasure.services.command_rules import check_command, first_entry, refusal_of
 from erasure.services.commands import (
     ACCEPTED,
     ALREADY_DELETED,
@@ -62,8 +64,8 @@ from erasure.services.commands import (
 )
 from erasure.services.current_map import CurrentMap
 from erasure.services.drafts import Draft, make_drafts, new_requests
+from erasure.services.expedite import expedite
 from erasure.services.idempotent import Idempotency
-from erasure.services.refusals import NOT_COVERED, UNCOVERED, UNNAMEABLE, whose_id
 from erasure.services.requests_view import (
     BatchView,
     Page,
@@ -74,6 +76,7 @@ from erasure.services.requests_view import (
     outcome_progress,
 )
 from erasure.services.retries import keep, send_again, send_untaken
+from erasure.services.tenant_settings import TenantSettings
 
 __all__ = [
     "ACCEPTED",
@@ -117,6 +120,7 @@ class ErasureService(RequestReader):
         *,
         acceptance: AcceptanceStore,
         requests: RequestStore,
+        clock: ClockStore,
         tasks: TaskReader,
         registry: SubjectRegistry,
         data_maps: DataMapStore,
@@ -124,25 +128,29 @@ class ErasureService(RequestReader):
         queue: JobQueue,
         retry_queue: JobQueue,
         idempotency: IdempotencyStore,
+        settings: TenantSettings,
         digest_key: Callable[[], bytes],
         now: Clock,
         policy: ErasurePolicy | None = None,
+        clock_policy: ClockPolicy | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(requests, tasks, audit, CurrentMap(data_maps, monotonic), digest_key)
+        super().__init__(requests, tasks, audit, CurrentMap(data_maps, monotonic), digest_key, now)
         self._acceptance = acceptance
+        self._clock = clock
+        self._settings = settings
         self._registry = registry
         self._queue = queue
         self._retry_queue = retry_queue
         self._idempotency = Idempotency(idempotency, digest_key, now)
-        self._now = now
         self._policy = policy or ErasurePolicy()
+        self._clock_policy = clock_policy or ClockPolicy()
 
     def create(self, command: ErasureCommand) -> Accepted:
         """Raises ``InvalidInputError`` (too many subjects, none, ``SubjectRefusedError``), ``AlreadyDeletedError`` (a
         single subject that leaves a tombstone and has one, if the command is strict), ``PlanChangedError``,
         ``IdempotencyMismatchError``, ``UnavailableError`` (nothing was promised; also if there is no data map yet)."""
-        _check(command)
+        check_command(command)
         run_id = self._new_run_id()
         claim = command.idempotency
         if claim is None:
@@ -161,7 +169,8 @@ class ErasureService(RequestReader):
     def plan(self, command: ErasureCommand) -> Sequence[SubjectPlan]:
         """What ``create`` would cover; nothing is written. Raises ``InvalidInputError`` (too many subjects, none),
         ``PlanChangedError``."""
-        _check(command)
+        check_command(command)
+        command = self._settings.with_grace(command, self._now())
         return [draft.as_plan() for draft in self._drafts(command, self._new_run_id())]
 
     def cancel(self, tenant_id: str, request_id: str, key_id: str) -> ErasureRequest:
@@ -177,7 +186,7 @@ class ErasureService(RequestReader):
             last = entries[-1] if entries else None
             entry = next_entry(request_id, last, "cancelled", self._now(), {"reason": "asked_for", "key_id": key_id})
             try:
-                if self._requests.cancel(request, entry):
+                if self._requests.cancel(request, entry, self._purge_at(request)):
                     return replace(request, state=CANCELLED)
             except UnavailableError:
                 continue  # somebody wrote an audit entry in between: follow that one
@@ -199,6 +208,24 @@ class ErasureService(RequestReader):
 
         attempt: int = self._idempotency.run(tenant_id, "retry", idempotency_key, request_id, self._new_run_id(), send)
         return attempt
+
+    def expedite(self, tenant_id: str, request_id: str, key_id: str, idempotency_key: str | None = None) -> None:
+        """Start a request at once that waits for its time. Raises ``TransitionError`` when it does not wait."""
+
+        def start(run_id: str) -> None:
+            expedite(
+                request_id,
+                lambda: self._own(tenant_id, request_id),
+                clock=self._clock,
+                audit=self._audit,
+                queue=self._retry_queue,
+                now=self._now,
+                policy=self._policy,
+                key_id=key_id,
+                run_id=run_id,
+            )
+
+        self._idempotency.run(tenant_id, "expedite", idempotency_key, request_id, self._new_run_id(), start)
 
     def make_sure_of(self, request_ids: Sequence[str], delay_seconds: int = 0) -> set[str]:
         """See to it that accepted requests are sent off, and not taken back any more by the call that made them;
@@ -228,12 +255,14 @@ class ErasureService(RequestReader):
 
     def _accept(self, command: ErasureCommand, run_id: str, *, is_repeated: bool) -> dict[str, Any]:
         """What came of the command, as it is kept for repetitions."""
+        is_told_when = command.not_before is not None
+        command = self._with_grace(command, run_id, is_repeated=is_repeated)
         drafts = self._drafts(command, run_id, is_repeated=is_repeated)
         deleted = self._deleted(command, drafts)
         fates: list[Fate] = []
         accepted: list[Draft] = []
         for draft in drafts:
-            error = _refusal(command, draft)
+            error = refusal_of(command, draft)
             if error is not None:
                 fates.append([REFUSED, error])
             elif draft.request.subject_digest in deleted:
@@ -245,7 +274,21 @@ class ErasureService(RequestReader):
             other_fate = self._take(command, run_id, accepted, is_repeated=is_repeated)
             if other_fate is not None:
                 fates, accepted = [other_fate], []
-        return {"run_id": run_id, "fates": fates, "tasks": sum(len(draft.targets) for draft in accepted)}
+        result = {"run_id": run_id, "fates": fates, "tasks": sum(len(draft.targets) for draft in accepted)}
+        if command.not_before is not None and not is_told_when:
+            result["not_before"] = format_time(command.not_before)
+        return result
+
+    def _with_grace(self, command: ErasureCommand, run_id: str, *, is_repeated: bool) -> ErasureCommand:
+        """The command with the time that its tenant has set; of a repeated call, as it was when it came first."""
+        if is_repeated and command.takes_grace and command.not_before is None:
+            requests = new_requests(command, run_id, self._digest_key(), self._policy)
+            written = self._requests.get_many([request.request_id for request in requests])
+            if written:
+                # The trail tells it: a request that was expedited meanwhile has another time.
+                moment = self._audit.entries(min(written))[0].details.get("not_before")
+                return command if moment is None else replace(command, not_before=parse_time(moment))
+        return self._settings.with_grace(command, time_of(milliseconds_of(run_id)))
 
     def _deleted(self, command: ErasureCommand, drafts: Sequence[Draft]) -> set[str]:
         """The digests of subjects that count as deleted already, other than by this very call."""
@@ -269,7 +312,7 @@ class ErasureService(RequestReader):
     def _take(self, command: ErasureCommand, run_id: str, drafts: Sequence[Draft], *, is_repeated: bool) -> Fate | None:
         """Write and queue the requests. Returns the fate of a single one that turns out not to be taken."""
         requests = [draft.request for draft in drafts]
-        entries = {request.request_id: _first_entry(request, command.key_id) for request in requests}
+        entries = {request.request_id: first_entry(request, command.key_id) for request in requests}
         try:
             self._write(command, run_id, drafts, entries)
         except AlreadyOpenError as error:
@@ -365,13 +408,15 @@ class ErasureService(RequestReader):
             last = entries[request.request_id]
             entry = next_entry(request.request_id, last, "cancelled", self._now(), {"reason": "not_queued"})
             with suppress(Exception):
-                self._requests.cancel(request, entry)
+                self._requests.cancel(request, entry, self._purge_at(request))
 
         with ThreadPoolExecutor(_PARALLEL_CANCELS) as pool:
             for request in requests:
                 pool.submit(cancel, request)
 
     def _answer(self, command: ErasureCommand, result: dict[str, Any]) -> Accepted:
+        if "not_before" in result:
+            command = replace(command, not_before=parse_time(result["not_before"]))
         requests = new_requests(command, result["run_id"], self._digest_key(), self._policy)
         return Accepted(
             batch_id=result["run_id"],
@@ -381,6 +426,9 @@ class ErasureService(RequestReader):
             tasks=result["tasks"],
         )
 
+    def _purge_at(self, request: ErasureRequest) -> datetime:
+        return self._clock_policy.purge_at(request.purged_by, self._now())
+
     def _disposition(self, request: ErasureRequest, fate: Fate) -> Disposition:
         status, *rest = fate
         if status == ACCEPTED:
@@ -388,51 +436,3 @@ class ErasureService(RequestReader):
         if status == ALREADY_OPEN:
             return Disposition(request.subject, status, self._own(request.subject.tenant_id, rest[0]))
         return Disposition(request.subject, status, reason=rest[0] if rest else None)
-
-
-def _check(command: ErasureCommand) -> None:
-    subjects = command.different_subjects()
-    if any(subject.tenant_id != command.tenant_id for subject in subjects):
-        raise ValueError("a command is for subjects of its own tenant")
-    if command.only_one_open and len(subjects) > 1:
-        raise ValueError("only a single subject's open request can be looked for")
-    if command.plan_hash is not None and len(subjects) > 1:
-        raise InvalidInputError("plan_hash", "can only be sent for a single subject")
-    if not subjects:
-        raise InvalidInputError("subjects", "must not be empty")
-    if len(subjects) > MAX_SUBJECTS:
-        field = command.field_of(0).partition("[")[0]
-        raise InvalidInputError(field, f"must not name more than {MAX_SUBJECTS} different ones")
-
-
-def _refusal(command: ErasureCommand, draft: Draft) -> str | None:
-    """Why the subject is refused, if it is. Raises where that refuses the whole call."""
-    if not draft.targets:
-        # Trying again would not help, as an error of ours would say: this has to be asked for differently.
-        if command.strict:
-            raise SubjectRefusedError(command.field_of(draft.position), UNCOVERED, draft.position, NOT_COVERED)
-        return NOT_COVERED
-    error = draft.refusal
-    if error is None:
-        return None
-    whose = whose_id(error)
-    if whose is not None:
-        # Not this subject's fault: no subject of the call could be erased.
-        raise InvalidInputError(whose, UNNAMEABLE)
-    if command.strict:
-        raise SubjectRefusedError(command.field_of(draft.position), UNNAMEABLE, draft.position, error.code)
-    return error.code
-
-
-def _first_entry(request: ErasureRequest, key_id: str) -> AuditEntry:
-    details: dict[str, Any] = {
-        "family": request.family,
-        "subject_digest": request.subject_digest,
-        "subject_type": request.subject.type,
-        "key_id": key_id,
-    }
-    if request.not_before is not None:
-        details["not_before"] = format_time(request.not_before)
-    if request.batch_id is not None:
-        details["batch_id"] = request.batch_id
-    return next_entry(request.request_id, None, "requested", request.requested_at, details)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from erasure.domain.audit import AuditEntry, broken_at
@@ -13,9 +13,12 @@ from erasure.domain.outcome import NOTHING_KEPT, Kept, TargetOutcome, merge_outc
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, VERIFIED, Part, Task, targets_for
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.subject import Subject, subject_digest
+from erasure.domain.times import parse_time
 from erasure.errors import InvalidInputError, NotFoundError, UnavailableError
-from erasure.ports import AuditLog, RequestRow, RequestStore
+from erasure.ports import AuditLog, Clock, RequestRow, RequestStore
 from erasure.services.current_map import CurrentMap
+from erasure.services.earlier_jobs import PLANNED
+from erasure.services.sla_view import SECOND, SlaView, sla_view
 from erasure.services.task_parts import outcomes_of, words_of
 
 WAITING = "waiting"
@@ -50,9 +53,21 @@ class TargetProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class JobView:
+    """The job that has the request now. ``age_seconds``: since it has planned, or started the request."""
+
+    attempt: int
+    age_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestView:
+    """``sla``: ``None`` when it is cancelled. ``job``: ``None`` unless one has it and has not closed it."""
+
     request: ErasureRequest
     targets: tuple[TargetProgress, ...]
+    sla: SlaView | None = None
+    job: JobView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +114,19 @@ class RequestReader:
         audit: AuditLog,
         current_map: CurrentMap,
         digest_key: Callable[[], bytes],
+        now: Clock,
     ) -> None:
         self._requests = requests
         self._tasks = tasks
         self._audit = audit
         self._map = current_map
         self._digest_key = digest_key
+        self._now = now
 
     def show(self, tenant_id: str, request_id: str) -> RequestView:
         request = self._own(tenant_id, request_id)
-        return RequestView(request, self._progress(request))
+        now = self._now()
+        return RequestView(request, self._progress(request), sla_view(request, now), self._job(request, now))
 
     def list(
         self, tenant_id: str, *, state: str | None, subject: Subject | None, cursor: str | None, limit: int
@@ -193,6 +211,17 @@ class RequestReader:
             for record in found
             if record.subject.tenant_id == tenant_id and (states is None or record.state in states)
         ]
+
+    def _job(self, request: ErasureRequest, now: datetime) -> JobView | None:
+        if request.state != STARTED or request.job_id is None or request.started_at is None or _is_told(request):
+            return None
+        began_at = request.started_at
+        if request.attempt > 1:
+            # The record knows when the first job has started it; when the others have, is in the trail.
+            planned = f"{PLANNED}{request.job_id}"
+            known = [entry.at for entry in self._audit.entries(request.request_id) if entry.event_id == planned]
+            began_at = parse_time(known[0]) if known else now
+        return JobView(request.attempt, max(now - began_at, timedelta()) // SECOND)
 
     def _verified(self, requests: Iterable[ErasureRequest]) -> int:
         """How many parts are done of requests that are still being worked on."""

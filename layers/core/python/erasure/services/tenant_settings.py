@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from erasure.errors import InvalidInputError
 from erasure.ports import TenantSettingsStore
+from erasure.services.commands import ErasureCommand
 
 CACHE_SECONDS = 60.0
 MAX_GRACE = timedelta(days=90)
@@ -34,6 +36,14 @@ class TenantSettings:
                 self._known.clear()
             known = self._known[tenant_id] = (read_at, self._store.grace(tenant_id))
         return known[1]
+
+    def with_grace(self, command: ErasureCommand, at: datetime) -> ErasureCommand:
+        """The command, given ``at``, with a ``not_before`` if it takes the tenant's grace and there is one. One that
+        says itself from when keeps that."""
+        if not command.takes_grace or command.not_before is not None:
+            return command
+        grace = self.grace(command.tenant_id)
+        return replace(command, not_before=at + grace) if grace else command
 
 
 def set_grace(store: TenantSettingsStore, tenant_id: str, grace: timedelta) -> None:
