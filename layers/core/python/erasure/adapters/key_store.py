@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from erasure.adapters.attributes import Item, from_item, to_attribute, to_item
 from erasure.adapters.aws import error_code
 from erasure.adapters.batch_reads import read_items
-from erasure.adapters.request_store import cancellation_codes
+from erasure.adapters.request_transactions import cancellation_codes
 from erasure.domain.api_key import ApiKey
 from erasure.domain.times import format_time, parse_time
 from erasure.errors import UnavailableError
