@@ -22,6 +22,7 @@ from erasure.domain.request import CANCELLED, FINISHED, HELD
 from erasure.domain.times import format_time
 from erasure.entry.exchange import SUBJECT, Call, Refusal, Route, answer
 from erasure.errors import DeleteIdRejectedError, InvalidInputError, NotFoundError
+from erasure.services.self_deletion import HELD_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,9 +215,11 @@ def _outcome(call: Call, view: RequestView) -> Response[str]:
         return _not_done(call, view, 500, "attention", message)
     if view.state == FINISHED and view.is_gone:  # the state first: most calls are answered before it is finished
         return answer(204, None, {"X-Erasure-Request-Id": view.request_id})
-    if view.state in (HELD, CANCELLED):
+    if view.state == HELD:
+        return _not_done(call, view, 409, HELD, HELD_MESSAGE)
+    if view.state == CANCELLED:
         message = "The erasure was accepted but is not being carried out at present."
-        return _not_done(call, view, 409, view.state, message)
+        return _not_done(call, view, 409, CANCELLED, message)
     return _accepted(call, view.request_id)
 
 

@@ -33,10 +33,21 @@ from erasure.errors import (
     WithdrawnError,
     places_of,
 )
-from erasure.ports import AccountReader, Clock, Disabled, RequestStore, Standing, SubjectRegistry, Tombstone
+from erasure.ports import (
+    AccountReader,
+    AuditLog,
+    Clock,
+    Disabled,
+    HoldReader,
+    RequestStore,
+    Standing,
+    SubjectRegistry,
+    Tombstone,
+)
 from erasure.services.account_targets import account_specs
 from erasure.services.current_map import CurrentMap
 from erasure.services.erasures import ErasureCommand, ErasureService, IdempotencyClaim
+from erasure.services.hold_refusals import check_not_held
 from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
 from erasure.services.refusals import UNNAMEABLE, whose_id
@@ -63,6 +74,10 @@ _ATTENTION = (
     "The deletion is accepted and the user counts as deleted, but account, sessions and credentials could not all be"
     " erased. The operators have been told; calling again is safe."
 )
+_HELD = "The user's data is under a legal hold and cannot be deleted at present."
+_HELD_SESSIONS = "The user's data is under a legal hold: the sessions cannot be deleted, and the user was not disabled."
+_WAITS_FOR_HOLD = "The deletion of this user waits for the end of a legal hold and cannot be called off until then."
+_ACCEPTED_BUT_HELD = "The deletion is accepted but is not being carried out at present: a legal hold has been put."
 _SESSIONS_LEFT = "The user is disabled, but not all sessions have been seen gone yet. Calling again is safe."
 
 _logger = logging.getLogger(__name__)
@@ -97,6 +112,8 @@ class AccountService:
         accounts: AccountReader,
         jobs: ImmediateJobs,
         idempotency: Idempotency,
+        holds: HoldReader,
+        audit: AuditLog,
         digest_key: Callable[[], bytes],
         now: Clock,
         monotonic: Callable[[], float] = time.monotonic,
@@ -108,6 +125,8 @@ class AccountService:
         self._accounts = accounts
         self._jobs = jobs
         self._idempotency = idempotency
+        self._holds = holds
+        self._audit = audit
         self._digest_key = digest_key
         self._now = now
         self._monotonic = monotonic
@@ -130,7 +149,8 @@ class AccountService:
         """Returns the request's id once account, sessions and credentials are gone. ``NotFoundError`` as for ``show``.
 
         Raises ``UnfinishedError`` if they are not gone: the request is accepted and goes on, the tombstone stays;
-        calling again takes the same request up again. ``ConflictError``: it is accepted and held back at present.
+        calling again takes the same request up again. ``HeldError``: a legal hold concerns the user, nothing was
+        accepted. ``ConflictError``: one was put at this moment, the request waits.
         """
         subject, deadline = Subject(tenant_id, user_id), self._deadline(seconds)
         request_id: str = self._once(subject, idempotency, lambda: self._delete(subject, key_id, deadline))
@@ -151,13 +171,16 @@ class AccountService:
         call said, and ``None`` leaves that as it is.
 
         Raises ``UnfinishedError`` if the user is disabled but sessions may be left, ``ConflictError`` if an earlier
-        call's deletion has begun, ``InvalidInputError`` if sessions are to go of which the data map knows nothing.
+        call's deletion has begun or is held, ``HeldError`` if sessions are to go of a user whom a legal hold concerns, and
+        ``InvalidInputError`` if the data map knows nothing of sessions.
         """
         subject, deadline = Subject(tenant_id, user_id), self._deadline(seconds)
 
         def disable() -> dict[str, str | None]:
-            if revoke_sessions and not self._erasures.plan(_session_command(subject, key_id))[0].targets:
-                raise InvalidInputError("revoke_sessions", "the data map has no target of the category session")
+            if revoke_sessions:
+                if not self._erasures.plan(_session_command(subject, key_id))[0].targets:
+                    raise InvalidInputError("revoke_sessions", "the data map has no target of the category session")
+                self._check_not_held(self._digest(subject), _HELD_SESSIONS)
             account = self._disable(subject, key_id, delete_after_days)
             if revoke_sessions:
                 self._revoke_sessions(subject, key_id, deadline)
@@ -172,7 +195,7 @@ class AccountService:
         return Account(user_id, DISABLED, *times, told["deletion_id"])
 
     def enable(self, tenant_id: str, user_id: str, key_id: str, idempotency: IdempotencyClaim | None = None) -> Account:
-        """Raises ``ConflictError`` if its deletion has begun."""
+        """Raises ``ConflictError`` if its deletion has begun or is held."""
         subject = Subject(tenant_id, user_id)
         self._once(subject, idempotency, lambda: self._enable(subject, key_id))
         return Account(user_id, ACTIVE)
@@ -203,6 +226,9 @@ class AccountService:
     def _digest(self, subject: Subject) -> str:
         return subject_digest(self._digest_key(), subject)
 
+    def _check_not_held(self, digest: str, message: str) -> None:
+        check_not_held(digest, FAMILY, message, holds=self._holds, audit=self._audit, now=self._now)
+
     def _check_exists(self, subject: Subject) -> None:
         """A user exists where the application keeps accounts; if the map knows no such place, nobody can tell."""
         targets = self._data_map.get().targets
@@ -228,6 +254,9 @@ class AccountService:
     def _delete(self, subject: Subject, key_id: str, deadline: Deadline) -> str:
         digest = self._digest(subject)
         standing = self._registry.standing(digest)
+        if standing.tombstone is not None:
+            _unfinished(standing.tombstone)
+        self._check_not_held(digest, _HELD)
         if standing.tombstone is not None:
             request_id = self._take_up(standing.tombstone)
         else:
@@ -272,7 +301,7 @@ class AccountService:
         except Exception as error:
             _not_done(error, UnfinishedError(_GOES_ON, request_id))
         if request is not None and request.state == HELD:
-            raise ConflictError("The deletion is accepted but is not being carried out at present.")
+            raise ConflictError(_ACCEPTED_BUT_HELD)
         attention = request is not None and request.attention
         raise UnfinishedError(_ATTENTION if attention else _GOES_ON, request_id)
 
@@ -310,7 +339,7 @@ class AccountService:
         return planned
 
     def _call_off(self, subject: Subject, digest: str, disabled: Disabled | None, key_id: str) -> None:
-        """Cancel every deletion that waits. Raises ``ConflictError`` if one has begun."""
+        """Cancel every deletion that waits. Raises ``ConflictError`` if one has begun or is held."""
         # Not only the one that is noted: of two calls at the same moment, or one that died, only one is. A deletion
         # that nobody has noted would erase a user who has been enabled since.
         noted = [disabled.deletion_id] if disabled is not None and disabled.deletion_id else []
@@ -318,7 +347,9 @@ class AccountService:
             try:
                 self._erasures.cancel(subject.tenant_id, request_id, key_id)
             except TransitionError:
-                raise ConflictError("The deletion of this user has begun.") from None
+                request = self._requests.get(request_id)
+                is_held = request is not None and request.state == HELD
+                raise ConflictError(_WAITS_FOR_HOLD if is_held else "The deletion of this user has begun.") from None
 
     def _waiting(self, digest: str) -> list[str]:
         """Deletions of the subject that wait for their time, or whose time has come."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, Part, Task
 from erasure.errors import SliceLostError, places_of
-from erasure.ports import RequestStore, TaskStore
+from erasure.ports import HoldReader, RequestStore, TaskStore
 from erasure.services.linked_targets import target_of
 from erasure.services.linked_units import CHILDREN_FAILED, below, children_of, guard_for
 from erasure.services.scan_progress import after_erasing, range_of
@@ -47,6 +47,8 @@ class EraseUnitDependencies:
     tasks: TaskStore
     targets: Mapping[str, Target]
     reader: ItemReader | None = None
+    _: KW_ONLY
+    holds: HoldReader
 
 
 def erase_unit(
@@ -59,7 +61,8 @@ def erase_unit(
     """
     tasks = use.tasks.tasks(job_id, unit)
     own = [task for task in tasks if task.level == level]
-    requests = workable_requests(job_id, [part for task in own for part in task.parts_in(PENDING)], use.requests)
+    pending = [part for task in own for part in task.parts_in(PENDING)]
+    requests = workable_requests(job_id, pending, use.requests, use.holds)
     workable = [
         _Work(task, below(task, tasks), requests)
         for task in own

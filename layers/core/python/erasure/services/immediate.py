@@ -14,7 +14,17 @@ from erasure.domain.plan import FAILED, VERIFIED, Part, Task, Unit, targets_for
 from erasure.domain.request import FINISHED, STARTED, ErasureRequest
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import UnavailableError
-from erasure.ports import AuditLog, Clock, DataMapStore, DataReader, Functions, RequestStore, TaskStore
+from erasure.ports import (
+    AuditLog,
+    Clock,
+    ClockStore,
+    DataMapStore,
+    DataReader,
+    Functions,
+    HoldReader,
+    RequestStore,
+    TaskStore,
+)
 from erasure.services.close_job import close_job
 from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.side_by_side import side_by_side
@@ -50,6 +60,9 @@ class ImmediateJobs:
         functions: Functions,
         reader: DataReader,
         now: Clock,
+        holds: HoldReader,
+        clock: ClockStore,
+        digest_key: Callable[[], bytes],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._requests = requests
@@ -57,7 +70,7 @@ class ImmediateJobs:
         self._data_maps = data_maps
         self._audit = audit
         self._functions = functions
-        self._planning = PlanJobDependencies(requests, tasks, data_maps, audit, reader, now)
+        self._planning = PlanJobDependencies(requests, tasks, data_maps, audit, reader, now, holds, clock, digest_key)
         self._now = now
         self._sleep = sleep
 
@@ -73,7 +86,8 @@ class ImmediateJobs:
         request = self._requests.get(request_id)
         if request is None:
             return False
-        is_ours = request.job_id == job_id
+        # Planning may have put it aside, for a hold that was put at this moment.
+        is_ours = request.state == STARTED and request.job_id == job_id
         if not is_ours and self._was_erased(request, categories):
             return True
         side_by_side(lambda unit: self._work_on(job_id, unit, deadline), units, PARALLEL_UNITS)

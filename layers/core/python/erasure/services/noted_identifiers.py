@@ -8,9 +8,10 @@ nobody can say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from erasure.domain.holds import digests_of_identifiers
 from erasure.domain.outcome import FINAL_OUTCOMES
 from erasure.domain.plan import has_done_something, targets_for
 from erasure.domain.request import FINISHED, ErasureRequest
@@ -28,11 +29,11 @@ def note_identifiers(
     data_map: PinnedMap,
     store: RequestStore,
     reader: DataReader,
+    digest_key: Callable[[], bytes],
 ) -> list[ErasureRequest]:
-    """The requests with all that is known of their subjects' further ids, which is written down by then. Those that
-    another job has taken meanwhile are left out. Raises ``UnavailableError`` if reading again may help."""
-    if not data_map.identifiers:
-        return list(requests)
+    """The requests with all that is known of their subjects' further ids, which is written down by then, and with the
+    digests by which a hold may name them. Those that another job has taken meanwhile are left out. Raises
+    ``UnavailableError`` if reading again may help."""
     wanted = {request.request_id: _wanted(request, data_map) for request in requests}
     rules = rules_for(data_map, frozenset[str]().union(*wanted.values()))
     asking = [request for request in requests if wanted[request.request_id]]
@@ -43,14 +44,16 @@ def note_identifiers(
     }
 
     def noted(request: ErasureRequest) -> ErasureRequest | None:
-        identifiers = known.get(request.request_id)
-        if identifiers is None:
-            return request
-        for name in _in_doubt(request, identifiers, data_map, store):
-            del identifiers[name]
-        if identifiers == request.identifiers or store.note_identifiers(request, job_id, identifiers):
-            return replace(request, identifiers=identifiers)
-        return None
+        # What a request was made with, or an earlier map has read, may name somebody who is held as well.
+        identifiers = known.get(request.request_id, dict(request.identifiers))
+        if request.request_id in known:
+            for name in _in_doubt(request, identifiers, data_map, store):
+                del identifiers[name]
+        tenant_id = request.subject.tenant_id
+        digests = digests_of_identifiers(digest_key(), tenant_id, identifiers) if any(identifiers.values()) else ()
+        after = replace(request, identifiers=identifiers, hold_digests=digests)
+        is_noted = after == request or store.note_identifiers(request, job_id, identifiers, digests)
+        return after if is_noted else None
 
     return [request for request in side_by_side(noted, requests, PARALLEL_REQUESTS) if request is not None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,8 +19,20 @@ from erasure.domain.plan import (
 )
 from erasure.domain.request import ErasureRequest
 from erasure.errors import NotFoundError
-from erasure.ports import AuditLog, Clock, DataMapStore, DataReader, PinnedJob, PinnedMap, RequestStore, TaskStore
+from erasure.ports import (
+    AuditLog,
+    Clock,
+    ClockStore,
+    DataMapStore,
+    DataReader,
+    HoldReader,
+    PinnedJob,
+    PinnedMap,
+    RequestStore,
+    TaskStore,
+)
 from erasure.services.earlier_jobs import PLANNED, going_on_from, take_over
+from erasure.services.held_requests import held_among, hold_requests
 from erasure.services.noted_identifiers import note_identifiers
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
@@ -30,7 +42,8 @@ PARALLEL_REQUESTS = 8
 
 @dataclass(frozen=True, slots=True)
 class PlanJobDependencies:
-    """``reader``: asked for further ids of subjects and for the sizes of tables, if the map has a use for them."""
+    """``reader``: asked for further ids of subjects and for the sizes of tables, if the map has a use for them.
+    ``digest_key`` returns the HMAC key of the digests by which holds name subjects; asked for if there are any."""
 
     requests: RequestStore
     tasks: TaskStore
@@ -38,6 +51,9 @@ class PlanJobDependencies:
     audit: AuditLog
     reader: DataReader
     now: Clock
+    holds: HoldReader
+    clock: ClockStore
+    digest_key: Callable[[], bytes]
 
 
 def plan_job(
@@ -50,16 +66,18 @@ def plan_job(
     """Claim the requests, write their tasks, and return the units that have something to do.
 
     Requests that may not be started (cancelled, held, finished, not due yet) or that another job of this attempt has
-    are left out. What an earlier job has erased and not told, this one goes on from. ``categories``: of what each
-    request covers, these only, and nothing that has to be scanned. Raises :class:`NotFoundError` when a request does
-    not exist at all: such a job must not end green.
+    are left out; so are those that a legal hold concerns, which are held from then on. What an earlier job has erased
+    and not told, this one goes on from. ``categories``: of what each request covers, these only, and nothing that has
+    to be scanned. Raises :class:`NotFoundError` when a request does not exist at all: such a job must not end green.
     """
     pinned = use.tasks.pinned(job_id)
     data_map = _map_of(pinned, use.data_maps)
     if pinned is None:
         # What claiming leaves has the identifiers and the scans that it will be planned with.
         claimed = _claim(job_id, _load(request_ids, use.requests), attempt, data_map, use)
-        claimed = note_identifiers(job_id, claimed, data_map, use.requests, use.reader)
+        claimed = note_identifiers(job_id, claimed, data_map, use.requests, use.reader, use.digest_key)
+        # Only now it is known by which ids a hold may name them, and nothing of them has been erased yet.
+        claimed = _without_held(claimed, use)
         scanning = _scan_now(job_id, claimed, data_map, use) if categories is None else []
         scans = _shards(scanning, data_map, use.reader)
         pinned = PinnedJob(data_map.version, _ids(claimed), scans, _ids(scanning))
@@ -96,6 +114,12 @@ def _claim(
         PARALLEL_REQUESTS,
     )
     return [request for request, is_ours in zip(requests, own, strict=True) if is_ours]
+
+
+def _without_held(requests: Sequence[ErasureRequest], use: PlanJobDependencies) -> list[ErasureRequest]:
+    held = held_among(requests, use.holds)
+    hold_requests(held, requests=use.requests, clock=use.clock, audit=use.audit, now=use.now)
+    return [request for request in requests if request.request_id not in held]
 
 
 def _scan_now(

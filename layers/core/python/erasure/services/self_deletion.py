@@ -21,7 +21,7 @@ from erasure.domain.clock import ClockPolicy
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.plan import refusal, targets_for
-from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, ErasureRequest
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, ErasureRequest
 from erasure.domain.subject import Subject, keyed_digest, subject_digest
 from erasure.domain.times import due_at, purged_by
 from erasure.errors import (
@@ -35,18 +35,22 @@ from erasure.errors import (
 from erasure.ports import (
     Acceptance,
     AcceptanceStore,
+    AuditLog,
     Clock,
     DataMapStore,
     DeleteIdStore,
+    HoldReader,
     IdempotencyRecord,
     JobQueue,
     RequestStore,
 )
 from erasure.services.current_map import CurrentMap
+from erasure.services.hold_refusals import check_not_held
 from erasure.services.idempotent import WINDOW
 from erasure.services.refusals import UNNAMEABLE, whose_id
 
 FAMILY = "h2o"
+HELD_MESSAGE = "Your data is under a legal hold and cannot be deleted at present."
 _POLL_FIRST_SECONDS = 0.1
 _POLL_LONGEST_SECONDS = 1.0
 
@@ -73,7 +77,7 @@ class RequestView:
     @property
     def settled(self) -> bool:
         """Nothing will change by waiting a few seconds more."""
-        return self.state in (FINISHED, CANCELLED) or self.attention or self.scan_at is not None
+        return self.state in (FINISHED, CANCELLED, HELD) or self.attention or self.scan_at is not None
 
     @property
     def is_gone(self) -> bool:
@@ -106,6 +110,8 @@ class SelfDeletionService:
         requests: RequestStore,
         data_maps: DataMapStore,
         queue: JobQueue,
+        holds: HoldReader,
+        audit: AuditLog,
         digest_key: Callable[[], bytes],
         now: Clock,
         policy: SelfDeletionPolicy | None = None,
@@ -117,6 +123,8 @@ class SelfDeletionService:
         self._requests = requests
         self._map = CurrentMap(data_maps, monotonic)
         self._queue = queue
+        self._holds = holds
+        self._audit = audit
         self._digest_key = digest_key
         self._now = now
         self._policy = policy or SelfDeletionPolicy()
@@ -126,13 +134,15 @@ class SelfDeletionService:
     def issue_delete_id(self, subject: Subject, *, idempotency_key: str | None = None) -> IssuedDeleteId:
         """Step one. The same idempotency key gives the same id, for as long as that one is valid.
 
-        Raises :class:`InvalidInputError` when the data map could not name this subject safely: better said now than
-        after the person has confirmed.
+        Raises :class:`InvalidInputError` when the data map could not name this subject safely, and :class:`HeldError`
+        when a legal hold concerns the person: better said now than after they have confirmed. A hold that is put
+        between the two steps is found when the erasure is planned.
         """
         key = self._digest_key()
         digest = subject_digest(key, subject)
         now = self._now()
         self._check_identifier(self._new_request(subject, digest, now))
+        check_not_held(digest, FAMILY, HELD_MESSAGE, holds=self._holds, audit=self._audit, now=self._now)
         if idempotency_key is None:
             delete_id = secrets.token_urlsafe(32)
         else:

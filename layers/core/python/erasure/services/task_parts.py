@@ -9,7 +9,8 @@ from erasure.domain.outcome import DONE_BY_ACTION, NOTHING_KEPT, Kept, TargetOut
 from erasure.domain.outcome import FAILED as OUTCOME_FAILED
 from erasure.domain.plan import FAILED, MISSING_VALUE, PENDING, VERIFIED, Part, Task, values_of
 from erasure.domain.request import STARTED, ErasureRequest
-from erasure.ports import RequestStore
+from erasure.ports import HoldReader, RequestStore
+from erasure.services.held_requests import held_among
 from erasure.targets.protocol import Sharing, SliceResult, Target, VerifyResult
 
 INTERNAL_ERROR = "internal_error"
@@ -71,18 +72,24 @@ def words_of(own: Sequence[tuple[Task, Part]]) -> dict[str, str]:
     return {task.spec.name: DONE_BY_ACTION[task.spec.action] for task, _ in own}
 
 
-def workable_requests(job_id: str, parts: Iterable[Part], store: RequestStore) -> dict[str, ErasureRequest]:
+def workable_requests(
+    job_id: str, parts: Iterable[Part], store: RequestStore, holds: HoldReader
+) -> dict[str, ErasureRequest]:
     """The requests of these parts that the job may work on now, by id.
 
     Asked before every slice, after reading its tasks: a request that is no longer started must not lose another item.
-    Nor does a job work on for one that another job has, or that it has closed itself: nobody would count it.
+    Nor does a job work on for one that another job has, or that it has closed itself: nobody would count it. Nor for
+    one that a legal hold concerns, whether or not its state says so yet; holds are read last, so that no slice begins
+    after one was put and does not see it.
     """
     requests = store.get_many(list(dict.fromkeys(part.request_id for part in parts)))
-    return {
+    own = {
         request_id: request
         for request_id, request in requests.items()
         if request.state == STARTED and request.job_id == job_id and job_id not in request.closed_jobs
     }
+    held = held_among(own.values(), holds)
+    return {request_id: request for request_id, request in own.items() if request_id not in held}
 
 
 def replaced(task: Task, parts: Iterable[Part]) -> tuple[Part, ...]:

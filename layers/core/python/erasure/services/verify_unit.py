@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +17,7 @@ from erasure.domain.scope import for_all_organizations
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.errors import SliceLostError, UnavailableError, places_of
-from erasure.ports import RequestStore, TaskStore
+from erasure.ports import HoldReader, RequestStore, TaskStore
 from erasure.services.erase_unit import MAX_STALLS, PARALLEL_TASKS
 from erasure.services.linked_targets import target_of
 from erasure.services.linked_units import below, go_back, kept_by_children, sent_back
@@ -50,6 +50,8 @@ class VerifyUnitDependencies:
     targets: Mapping[str, Target]
     max_rounds: int = 3
     reader: ItemReader | None = None
+    _: KW_ONLY
+    holds: HoldReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def verify_unit(job_id: str, unit: str, deadline: Deadline, use: VerifyUnitDepen
     tasks = use.tasks.tasks(job_id, unit)
     # A request that may no longer be erased is not worked on again: its parts stay as they are.
     still_open = [part for task in tasks for part in task.parts if _is_open(part)]
-    requests = workable_requests(job_id, still_open, use.requests)
+    requests = workable_requests(job_id, still_open, use.requests, use.holds)
     shared = replace(use, targets=sharing_targets(tasks, use.targets))
     verified: list[Task] = []
     for _, same in groupby(sorted(tasks, key=_level), key=_level):
