@@ -41,10 +41,13 @@ INDEXES = {
     "by-clock": ("clock_shard", "clock_at"),
     "by-subject": ("subject_digest", "pk"),
 }
-PROJECTED = {
-    "by-tenant-state": ["family", "subject_type", "due_at", "finished_at"],
-    "by-subject": ["family", "subject_type"],
-    "by-clock": ["due_at", "finished_at"],
+PROJECTIONS: dict[str, dict[str, Any]] = {
+    name: {"ProjectionType": "INCLUDE", "NonKeyAttributes": attributes}
+    for name, attributes in {
+        "by-tenant-state": ["family", "subject_type", "due_at", "finished_at"],
+        "by-subject": ["family", "subject_type"],
+        "by-clock": ["due_at", "finished_at"],
+    }.items()
 }
 
 
@@ -221,11 +224,7 @@ def create_requests_table(engine: Engine) -> str:
         KeySchema=_schema("pk", "sk"),
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
         GlobalSecondaryIndexes=[
-            {
-                "IndexName": name,
-                "KeySchema": _schema(*keys),
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": PROJECTED[name]},
-            }
+            {"IndexName": name, "KeySchema": _schema(*keys), "Projection": PROJECTIONS[name]}
             for name, keys in INDEXES.items()
         ],
     )
