@@ -171,7 +171,7 @@ class AccountService:
         call said, and ``None`` leaves that as it is.
 
         Raises ``UnfinishedError`` if the user is disabled but sessions may be left, ``ConflictError`` if an earlier
-        call's deletion has begun or is held, ``HeldError`` if sessions are to go of a user whom a legal hold concerns, and
+        call's deletion has begun or is held, ``HeldError`` if sessions of somebody whom a hold concerns are to go, and
         ``InvalidInputError`` if the data map knows nothing of sessions.
         """
         subject, deadline = Subject(tenant_id, user_id), self._deadline(seconds)
