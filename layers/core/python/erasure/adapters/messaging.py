@@ -14,6 +14,9 @@ from erasure.domain.target_spec import TargetSpec
 from erasure.errors import UnavailableError
 from erasure.ports import Functions
 
+_LIVING = ("RUNNING", "PENDING_REDRIVE")
+"""Of an execution that has failed and is about to be run again by Step Functions, more is to come."""
+
 
 class SQSJobQueue:
     """:class:`erasure.ports.JobQueue` on SQS. A message holds requests' ids and nothing of their subjects."""
@@ -31,7 +34,7 @@ class SQSJobQueue:
 
 
 class StepFunctionsWorkflow:
-    """:class:`erasure.ports.Workflow` on Step Functions."""
+    """:class:`erasure.ports.Workflow` and :class:`erasure.ports.Executions` on Step Functions."""
 
     def __init__(self, client: Callable[[], Any], state_machine_arn: str) -> None:
         self._client = client
@@ -48,6 +51,20 @@ class StepFunctionsWorkflow:
                 return False
             raise
         return True
+
+    def is_living(self, job_id: str) -> bool:
+        # arn:aws:states:<region>:<account>:stateMachine:<name>
+        machine = self._state_machine_arn.split(":")
+        execution = ":".join([*machine[:5], "execution", machine[6], job_id])
+        try:
+            answer = self._client().describe_execution(executionArn=execution)
+        except ClientError as error:
+            if error_code(error) == "ExecutionDoesNotExist":
+                return False
+            raise UnavailableError("the workflow did not answer") from error
+        except BotoCoreError as error:
+            raise UnavailableError("the workflow did not answer") from error
+        return answer["status"] in _LIVING
 
 
 class LambdaFunctions:

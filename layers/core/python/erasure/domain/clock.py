@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from erasure.domain.request import ErasureRequest
+from erasure.domain.subject import SUBJECT_TYPES
 
 LEVELS = (50, 75, 90, 100)
 """Percent of the promised time after which a request that is open is told of. 100: the promise is broken."""
@@ -52,6 +53,22 @@ class ClockPolicy:
     def purge_at(self, purged_by: datetime, ended_at: datetime) -> datetime:
         """When the record of a request that has ended loses the subject's id."""
         return max(purged_by - self.own_backups, ended_at)
+
+    def after_finishing(self, request: ErasureRequest, finished_at: datetime) -> datetime:
+        """When one that is finished is looked at: once more for what was written late, if anybody is to; then to be
+        purged."""
+        purge_at = self.purge_at(request.purged_by, finished_at)
+        is_looked_at = self.second_look and request.purpose is None and request.subject.type in SUBJECT_TYPES
+        return min(finished_at + self.second_look, purge_at) if is_looked_at else purge_at
+
+    def next_look(self, request: ErasureRequest, now: datetime, heal_at: datetime | None) -> datetime:
+        """When one that is open is looked at after ``now``: when its next level comes, at ``heal_at`` (``None``: it is
+        not sent off by itself any more), and when its record has to go. Never at once: nobody looks in circles."""
+        moments = [moment_of_level(request, level) for level in LEVELS if level > request.sla_level]
+        moments.append(request.purged_by)
+        if heal_at is not None:
+            moments.append(heal_at)
+        return max(min(moments), now + self.patience / 2)
 
 
 def level_at(request: ErasureRequest, now: datetime) -> int:

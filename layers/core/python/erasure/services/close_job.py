@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from erasure.domain.audit import AuditEntry, next_entry
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.follow_ups import follow_up_at
 from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes
-from erasure.domain.request import FINISHED, STARTED, ErasureRequest
+from erasure.domain.request import FINISHED, SECOND_LOOK, STARTED, ErasureRequest
 from erasure.domain.times import format_time
 from erasure.errors import UnavailableError
-from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
+from erasure.ports import AuditLog, Clock, EventBus, RequestStore, TaskStore
 from erasure.services.earlier_jobs import CLOSED
 from erasure.services.side_by_side import side_by_side
+from erasure.services.sla_alerts import event_of_level, untold_levels
 from erasure.services.task_parts import outcomes_of, parts_by_request, words_of
 
 PARALLEL_REQUESTS = 8
@@ -22,7 +24,10 @@ ACCESS_REVOKED, ACCESS_NOT_REVOKED = "access_revoked", "access_not_revoked"
 """The events with which a partial job closes a request."""
 _FINISHED, _ATTENTION, _WAITS_FOR_SCAN = "finished", "attention", "waits_for_scan"
 """The events with which any other job does."""
+LATE_ARRIVALS = "late_arrivals"
+"""The event with which a second look's request tells the one that it follows what it has found."""
 _TRIES = 5
+_POLICY = ClockPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,26 @@ class ClosedJob:
     """``finished`` and ``attention``: requests that this job closed, with the seconds since each was requested. Of a
     partial job, ``finished`` has those of which all that it covered is gone.
 
+    ``within`` and ``late``: how many of them ended by when they were due, and later. ``late_arrivals``: how many things
+    were erased that had been written after an erasure.
+
     Also what an earlier call closed: it may have died before anybody was told.
     """
 
     finished: tuple[float, ...]
     attention: tuple[float, ...]
+    within: int = 0
+    late: int = 0
+    late_arrivals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """``finished_at``: of one that has ended; ``None`` if it goes on, also if all that the job covered is done."""
+
+    request: ErasureRequest
+    is_done: bool
+    finished_at: datetime | None = None
 
 
 def close_job(
@@ -46,31 +66,40 @@ def close_job(
     audit: AuditLog,
     now: Clock,
     partial: bool = False,
+    events: EventBus | None = None,
+    policy: ClockPolicy = _POLICY,
 ) -> ClosedJob:
     """Write the outcomes of the job's requests. Closing again changes nothing.
 
     ``partial``: the job covered a part of what has to be erased, so that its requests go on, whatever it came to; a
     later job's counts are added. Requests that another job has by now, or that the job never got, are left alone: a
-    job that takes a request over counts as its own what was erased before. Raises ``UnavailableError`` when a request
-    could not be closed, after the others were.
+    job that takes a request over counts as its own what was erased before. ``events``: nothing ends before the outside
+    was told of the levels of its promise that its trail has. Raises ``UnavailableError`` when a request could not be
+    closed, after the others were.
     """
     own = parts_by_request(tasks.tasks(job_id))
     pinned = tasks.pinned(job_id)
     scanning = frozenset(pinned.scanning if pinned is not None else ())
+    use = _Closing(requests, audit, now, events, policy)
 
-    def close(request_id: str) -> tuple[bool, float] | None:
+    def close(request_id: str) -> tuple[_Closed, float, int] | None:
         parts = own.get(request_id, [])
         job = _Job(job_id, outcomes_of(parts), words_of(parts), partial, request_id in scanning)
-        closed = _close(request_id, job, requests, audit, now)
+        closed = use.close(request_id, job)
         if closed is None:
             return None
-        request, is_done = closed
-        return is_done, (now() - request.requested_at).total_seconds()
+        found = use.report_late_arrivals(closed, job)
+        return closed, (now() - closed.request.requested_at).total_seconds(), found
 
-    closed = [told for told in side_by_side(close, list(dict.fromkeys(request_ids)), PARALLEL_REQUESTS) if told]
+    told = [told for told in side_by_side(close, list(dict.fromkeys(request_ids)), PARALLEL_REQUESTS) if told]
+    ends = [(closed.finished_at, closed.request.due_at) for closed, _, _ in told if closed.finished_at is not None]
+    within = sum(finished_at <= due_at for finished_at, due_at in ends)
     return ClosedJob(
-        finished=tuple(seconds for is_done, seconds in closed if is_done),
-        attention=tuple(seconds for is_done, seconds in closed if not is_done),
+        finished=tuple(seconds for closed, seconds, _ in told if closed.is_done),
+        attention=tuple(seconds for closed, seconds, _ in told if not closed.is_done),
+        within=within,
+        late=len(ends) - within,
+        late_arrivals=sum(found for _, _, found in told),
     )
 
 
@@ -111,62 +140,117 @@ class _Job:
         return False if told == _ATTENTION and request.state == STARTED and request.attention else None
 
 
-def _close(
-    request_id: str, job: _Job, requests: RequestStore, audit: AuditLog, now: Clock
-) -> tuple[ErasureRequest, bool] | None:
-    """The request and whether it is done; ``None`` if it is not this job's, or neither open nor as this job left it."""
-    for _ in range(_TRIES):
-        # The trail first, then the record: another job takes the request over by claiming it and writing to the trail,
-        # so if the place after this trail is still free when we write, the request was ours to the end.
-        entries = audit.entries(request_id)
-        request = requests.get(request_id)
-        if request is None:
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    requests: RequestStore
+    audit: AuditLog
+    now: Clock
+    events: EventBus | None
+    policy: ClockPolicy
+
+    def close(self, request_id: str, job: _Job) -> _Closed | None:
+        """``None`` if the request is not this job's, or neither open nor as this job left it."""
+        for _ in range(_TRIES):
+            # The trail first, then the record: another job takes the request over by claiming it and writing to the
+            # trail, so if the place after this trail is still free when we write, the request was ours to the end.
+            entries = self.audit.entries(request_id)
+            request = self.requests.get(request_id)
+            if request is None:
+                return None
+            told = next((entry.event for entry in entries if entry.event_id == job.event_id), None)
+            if told is not None:
+                done = job.stands(request, told)
+                finished_at = None if job.partial else request.finished_at
+                return None if done is None else _Closed(request, done, finished_at)
+            if request.state != STARTED or request.job_id != job.job_id:
+                return None
+            try:
+                return self._write(request, job, entries)
+            except UnavailableError:
+                continue  # somebody else wrote an audit entry in between: follow that one
+        raise UnavailableError("the request could not be closed")
+
+    def report_late_arrivals(self, closed: _Closed, job: _Job) -> int:
+        """If the request looked once more after another one: tell that one's trail what was erased. How much it was.
+
+        After closing: a call that dies before this is made again, and comes by here."""
+        request = closed.request
+        if closed.finished_at is None or request.purpose != SECOND_LOOK or request.follows is None:
+            return 0
+        outcomes = request.outcomes if request.state == FINISHED else _merged(request, job)
+        count = sum(outcome.count for outcome in outcomes)
+        self.audit.append(
+            request.follows,
+            LATE_ARRIVALS,
+            self.now(),
+            {"count": count, "request_id": request.request_id},
+            event_id=f"{LATE_ARRIVALS}:{request.request_id}",
+        )
+        return count
+
+    def _write(self, request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry]) -> _Closed | None:
+        now = self.now()
+        outcomes = _merged(request, job)
+        waits = job.waits(request)
+        # This job must have covered something, or have something to wait for: outcomes of an earlier attempt alone do
+        # not finish a request.
+        done = is_finished(job.outcomes if job.partial else outcomes) if job.outcomes else waits and not outcomes
+        is_finished_now = done and not job.partial and not waits
+        if is_finished_now:
+            self._tell(request, now)
+        is_written = self.requests.close(
+            request,
+            job.job_id,
+            outcomes,
+            now,
+            _entry(request, job, outcomes, entries, now, done=done),
+            finished=is_finished_now,
+            # A partial job neither calls for attention, since the rest is still to come, nor calls it off.
+            attention=request.attention if job.partial else not done,
+            scanned=job.scanned,
+            follow_up_at=follow_up_at(request, outcomes, now) if is_finished_now else None,
+            clock_at=self._clock_at(request, job, now, done=done),
+        )
+        if not is_written or (waits and done):
             return None
-        told = next((entry.event for entry in entries if entry.event_id == job.event_id), None)
-        if told is not None:
-            done = job.stands(request, told)
-            return None if done is None else (request, done)
-        if request.state != STARTED or request.job_id != job.job_id:
+        return _Closed(request, done, now if is_finished_now else None)
+
+    def _tell(self, request: ErasureRequest, now: datetime) -> None:
+        """Whoever noted a level may have died before he told of it, and nobody looks at what has ended."""
+        untold = untold_levels(request)
+        if untold and self.events is not None:
+            self.events.put([event_of_level(request, level, now) for level in untold])
+
+    def _clock_at(self, request: ErasureRequest, job: _Job, now: datetime, *, done: bool) -> datetime | None:
+        if job.partial:
             return None
-        try:
-            return _write(request, job, entries, requests, now())
-        except UnavailableError:
-            continue  # somebody else wrote an audit entry in between: follow that one
-    raise UnavailableError("the request could not be closed")
+        if job.waits(request) and done and request.scan_at is not None:
+            return self.policy.next_look(request, now, request.scan_at + self.policy.patience)
+        if done:
+            return self.policy.after_finishing(request, now)
+        heal_at = now + self.policy.pause_after(request.tries) if request.parked_at is None else None
+        return self.policy.next_look(request, now, heal_at)
 
 
-def _write(
-    request: ErasureRequest, job: _Job, entries: Sequence[AuditEntry], requests: RequestStore, now: datetime
-) -> tuple[ErasureRequest, bool] | None:
-    outcomes = merge_outcomes(request.outcomes, job.outcomes, job.words)
+def _merged(request: ErasureRequest, job: _Job) -> tuple[TargetOutcome, ...]:
+    return merge_outcomes(request.outcomes, job.outcomes, job.words)
+
+
+def _entry(
+    request: ErasureRequest,
+    job: _Job,
+    outcomes: Sequence[TargetOutcome],
+    entries: Sequence[AuditEntry],
+    now: datetime,
+    *,
+    done: bool,
+) -> AuditEntry:
     waits = job.waits(request)
-    # This job must have covered something, or have something to wait for: outcomes of an earlier attempt alone do not
-    # finish a request.
-    done = is_finished(job.outcomes if job.partial else outcomes) if job.outcomes else waits and not outcomes
     details: dict[str, object] = {"job_id": job.job_id, "outcomes": [outcome.to_dict() for outcome in outcomes]}
     if waits and request.scan_at is not None:
         details["scan_at"] = format_time(request.scan_at)
     elif not job.outcomes:
         details["reason"] = "no_targets"
-    entry = next_entry(
-        request.request_id,
-        entries[-1] if entries else None,
-        job.event(done=done, waits=waits),
-        now,
-        details,
-        event_id=job.event_id,
-    )
-    is_finished_now = done and not job.partial and not waits
-    is_written = requests.close(
-        request,
-        job.job_id,
-        outcomes,
-        now,
-        entry,
-        finished=is_finished_now,
-        # A partial job neither calls for attention, since the rest is still to come, nor calls it off.
-        attention=request.attention if job.partial else not done,
-        scanned=job.scanned,
-        follow_up_at=follow_up_at(request, outcomes, now) if is_finished_now else None,
-    )
-    return (request, done) if is_written and not (waits and done) else None
+    last = entries[-1] if entries else None
+    event = job.event(done=done, waits=waits)
+    return next_entry(request.request_id, last, event, now, details, event_id=job.event_id)

@@ -11,7 +11,7 @@ from erasure.ports import AuditLog, Clock, JobQueue, RequestStore
 from erasure.services.side_by_side import side_by_side
 
 _PARALLEL_ENTRIES = 8
-_RETRIED = "retried:"
+RETRIED = "retried:"
 _PLANNED = "planned:"
 """Begin the ids of audit events: of a retry, the attempt follows; of a plan, the job's id, which ends in it."""
 
@@ -65,14 +65,16 @@ def send_again(
     """Queue another attempt; returns its number, one more than any so far.
 
     ``run_id``: of the call; the same call again sends the same attempt. Raises :class:`TransitionError` for a request
-    that is finished, cancelled or held, or whose time has not come.
+    that is finished, cancelled, held or purged, or whose time has not come.
     """
     if request.state not in (REQUESTED, STARTED):
         raise TransitionError(f"the request is {request.state}: there is nothing to try again")
+    if request.purged_at is not None:
+        raise TransitionError("the request's time is over: nobody knows any more whom it was about")
     if request.not_before is not None and request.not_before > now():
         raise TransitionError("the request waits for its time")
     entries = audit.entries(request.request_id)
-    attempt = _attempt_of(run_id, entries) or _next_attempt(request, entries)
+    attempt = attempt_of(run_id, entries) or next_attempt(request, entries)
     details: dict[str, object] = {"attempt": attempt, "key_id": key_id, "run_id": run_id}
     # On record before it is sent: an execution's name is used up by starting it, even if it fails before it plans.
     audit.append(
@@ -80,22 +82,26 @@ def send_again(
         "retried",
         now(),
         {name: value for name, value in details.items() if value is not None},
-        event_id=f"{_RETRIED}{attempt}",
+        event_id=f"{RETRIED}{attempt}",
     )
     queue.send([request.request_id], attempt)
     return attempt
 
 
-def _attempt_of(run_id: str | None, entries: Sequence[AuditEntry]) -> int | None:
+def attempt_of(run_id: str | None, entries: Sequence[AuditEntry]) -> int | None:
     """The attempt that this call has put on record before, if it has."""
     known = [entry for entry in entries if run_id is not None and entry.details.get("run_id") == run_id]
     return int(known[0].details["attempt"]) if known else None
 
 
-def _next_attempt(request: ErasureRequest, entries: Sequence[AuditEntry]) -> int:
+def next_attempt(request: ErasureRequest, entries: Sequence[AuditEntry]) -> int:
     """The first attempt is the one that accepting sent off, whether or not a job has planned it yet."""
-    names = [entry.event_id for entry in entries]
-    retried = [int(name.removeprefix(_RETRIED)) for name in names if name.startswith(_RETRIED)]
-    numbers = [name.rpartition("-")[2] for name in names if name.startswith(_PLANNED)]
+    numbers = [entry.event_id.rpartition("-")[2] for entry in entries if entry.event_id.startswith(_PLANNED)]
     planned = [int(number) for number in numbers if number.isdigit()]
-    return max([1, request.attempt, *planned, *retried]) + 1
+    return max([1, request.attempt, *planned, *retried_attempts(entries)]) + 1
+
+
+def retried_attempts(entries: Sequence[AuditEntry]) -> dict[int, AuditEntry]:
+    """The attempts that were put on record before they were sent, with their entries."""
+    retried = [entry for entry in entries if entry.event_id.startswith(RETRIED)]
+    return {int(entry.event_id.removeprefix(RETRIED)): entry for entry in retried}

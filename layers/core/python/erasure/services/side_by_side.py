@@ -18,3 +18,19 @@ def side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item], worke
     with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
         futures = [pool.submit(work, item) for item in items]
     return [future.result() for future in futures]
+
+
+def each_for_itself(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], workers: int, errors: list[Exception]
+) -> list[_Result | None]:
+    """The same where what goes wrong with one is no other's matter: it gets ``None``, and its exception goes to
+    ``errors``."""
+
+    def attempt(item: _Item) -> _Result | None:
+        try:
+            return work(item)
+        except Exception as error:
+            errors.append(error)
+            return None
+
+    return side_by_side(attempt, items, workers)
