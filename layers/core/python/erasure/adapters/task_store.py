@@ -27,7 +27,7 @@ _BATCH = 25
 _WRITE_TRIES = 8
 _LETTERS = {PENDING: "p", ERASED_UNVERIFIED: "e", VERIFIED: "v", FAILED: "f"}
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
-_DEFAULTS: list[Any] = ["p", 0, 0, 0, 0, None, 0, None, 0]
+_DEFAULTS: list[Any] = ["p", 0, 0, 0, 0, None, 0, None, 0, 0]
 
 _WORKED_ON_BY_US = "running = :slice"
 _NOT_WORKED_ON = "attribute_not_exists(running)"
@@ -45,11 +45,11 @@ def task_key(task: Task) -> Item:
 
 def parts_to_text(parts: Iterable[Part]) -> str:
     """JSON: for each part ``[request id, status p|e|v|f, erased, at least 0|1, rounds, stalls, reason, kept, until,
-    kept more 0|1]``, without what stands at its end and is as in a new part."""
+    kept more 0|1, unreadable]``, without what stands at its end and is as in a new part."""
     rows = []
     for part in parts:
         row = [_LETTERS[part.status], part.erased, int(part.at_least), part.rounds, part.stalls, part.reason]
-        row += [part.kept.count, part.kept.until, int(part.kept.more)]
+        row += [part.kept.count, part.kept.until, int(part.kept.more), part.kept.unreadable]
         while row and row[-1] == _DEFAULTS[len(row) - 1]:
             row.pop()
         rows.append([part.request_id, *row])
@@ -60,8 +60,8 @@ def text_to_parts(text: str) -> tuple[Part, ...]:
     parts = []
     rows: list[list[Any]] = json.loads(text)
     for request_id, *row in rows:
-        letter, erased, at_least, rounds, stalls, reason, kept, until, more = [*row, *_DEFAULTS[len(row) :]]
-        all_kept = Kept(kept, until, bool(more)) if kept else NOTHING_KEPT
+        letter, erased, at_least, rounds, stalls, reason, kept, until, more, unreadable = [*row, *_DEFAULTS[len(row) :]]
+        all_kept = Kept(kept, until, bool(more), unreadable) if kept or unreadable else NOTHING_KEPT
         parts.append(Part(request_id, _STATUSES[letter], erased, bool(at_least), rounds, stalls, reason, all_kept))
     return tuple(parts)
 

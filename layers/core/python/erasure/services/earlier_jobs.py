@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from erasure.domain.plan import PENDING, Task, Unit
 from erasure.domain.request import ErasureRequest
+from erasure.domain.target_spec import REPORT_ACTION
 from erasure.errors import SliceLostError
 from erasure.ports import AuditLog, Clock, TaskStore
 from erasure.services.side_by_side import side_by_side
@@ -120,7 +121,8 @@ def _stop(task: Task, store: TaskStore) -> bool:
 def _task_from(task: Task, left: dict[tuple[str, str], Done]) -> Task:
     parts = []
     for part in task.parts:
-        before = left.pop((part.request_id, task.spec.name), None)
+        # What is only counted is counted anew.
+        before = None if task.spec.action == REPORT_ACTION else left.pop((part.request_id, task.spec.name), None)
         parts.append(part if before is None else replace(part, erased=before.erased, at_least=before.at_least))
     return replace(task, parts=tuple(parts))
 

@@ -60,6 +60,7 @@ def outcome_of(task: Task, part: Part) -> TargetOutcome:
             done=DONE_BY_ACTION[spec.action],
             kept=part.kept,
             basis=spec.retain.basis if spec.retain else None,
+            reason=part.reason,
         )
     reason = (part.reason if part.status == FAILED else None) or "not_finished"
     # A slice that has not ended by now, dead or alive, may have erased more than it has written down.
@@ -174,13 +175,14 @@ def _gravest(results: Sequence[SliceResult] | Sequence[VerifyResult]) -> tuple[s
 
 def all_kept(each: Iterable[Kept]) -> Kept:
     """What is kept of several, together."""
-    kept = [one for one in each if one.count]
+    kept = [one for one in each if one.count or one.unreadable]
     if not kept:
         return NOTHING_KEPT
-    dates = [one.until for one in kept]
+    dates = [one.until for one in kept if one.count]
     # As long as nobody knows how long one of them stays, nobody knows it of all.
-    until = None if None in dates else max(date for date in dates if date is not None)
-    return Kept(sum(one.count for one in kept), until, any(one.more for one in kept))
+    until = None if None in dates else max((date for date in dates if date is not None), default=None)
+    unreadable = sum(one.unreadable for one in kept)
+    return Kept(sum(one.count for one in kept), until, any(one.more for one in kept), unreadable)
 
 
 def _check_length(results: Sequence[object], subjects: Sequence[object]) -> None:

@@ -132,14 +132,24 @@ class ErasePlan:
         return self.index is None and not self.deletes
 
     @property
+    def matched(self) -> tuple[str, ...]:
+        """The attributes that tell whose an item is."""
+        return tuple(match.attribute for match in self.matches)
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """Those of them that are not of the item's key: they may have changed since the item was found."""
+        return tuple(name for name in self.matched if name not in self.key)
+
+    @property
     def conditions(self) -> tuple[Match, ...]:
-        """Matches that the item's key does not settle: they may have changed since the item was found."""
+        """Matches that the item's key does not settle."""
         return tuple(match for match in self.matches if match.attribute not in self.key)
 
     @property
     def fits_statement(self) -> bool:
         """Whether table and attributes can be quoted in a PartiQL statement without any escaping."""
-        names = (self.table, *self.key, *(match.attribute for match in self.matches))
+        names = (self.table, *self.key, *self.matched)
         return all(_PLAIN_NAME.fullmatch(name) for name in names)
 
     def covers(self, item: Attributes) -> bool:
@@ -185,7 +195,7 @@ class ErasePlan:
 
     def projection(self, *more: str) -> tuple[dict[str, str], str]:
         """Placeholders and expression for the table's key attributes, the matched ones, and ``more``."""
-        attributes = dict.fromkeys((*self.key, *(match.attribute for match in self.matches), *more))
+        attributes = dict.fromkeys((*self.key, *self.matched, *more))
         names = {f"#p{position}": name for position, name in enumerate(attributes)}
         return names, ", ".join(names)
 
@@ -215,7 +225,7 @@ def render_matches(rule: DynamoDBRule, values: Mapping[str, str]) -> tuple[Match
     """The rule with the subject's values. Raises :class:`TargetError`; needs no call."""
     if rule.partition.prefix:
         raise mismatch("a partition key can only be matched as a whole")
-    rules = _rules(rule)
+    rules = key_rules(rule)
     if rule.scan and any(key_rule.prefix for key_rule in rules):
         raise mismatch("a scan matches attributes as a whole only")
     templates = [_parsed(key_rule) for key_rule in rules]
@@ -239,11 +249,11 @@ def render_detachment(rule: DynamoDBRule, detach: DetachRule, values: Mapping[st
     value = _parse(detach.value, detach.attribute)
     if not _names_subject(value):
         raise mismatch("the value to detach names no subject and would be everybody's")
-    naming = frozenset(key_rule.attribute for key_rule in _rules(rule) if _names_subject(_parsed(key_rule)))
+    naming = frozenset(key_rule.attribute for key_rule in key_rules(rule) if _names_subject(_parsed(key_rule)))
     return Detachment(detach.attribute, _rendered(value, values), naming, detach.key)
 
 
-def _rules(rule: DynamoDBRule) -> tuple[KeyRule, ...]:
+def key_rules(rule: DynamoDBRule) -> tuple[KeyRule, ...]:
     return (rule.partition,) if rule.sort is None else (rule.partition, rule.sort)
 
 
@@ -286,28 +296,36 @@ def make_plan(
     Raises :class:`TargetError` ``map_mismatch``; not permanent for an index that is still being built (what is not
     yet in it would be missed).
     """
+    consistent, key = check_place(rule, description)
+    plan = ErasePlan(rule.table, rule.index, consistent, key, matches, treatment)
+    if plan.detachment is not None:
+        _check_detachment(plan, plan.detachment)
+    if plan.redaction is not None:
+        check_redaction(plan, plan.redaction, description["AttributeDefinitions"])
+    if plan.retention is not None:
+        _check_retention(plan.retention)
+    return plan
+
+
+def check_place(rule: DynamoDBRule, description: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
+    """Whether what the rule names is read with strong consistency, and the table's own key attributes, partition first.
+    Raises :class:`TargetError` if the table, or its index, has not the keys that the rule says."""
     schema, consistent = description["KeySchema"], True
     if rule.scan:
         if rule.index is not None:
             raise mismatch("a scan reads the table itself")
         # Attributes that are no index's keys have no definition: each item may have another type there.
         types = {part["AttributeName"]: part["AttributeType"] for part in description["AttributeDefinitions"]}
-        if any(types.get(match.attribute, "S") != "S" for match in matches):
+        if any(types.get(key_rule.attribute, "S") != "S" for key_rule in key_rules(rule)):
             raise mismatch("a matched key attribute is not a string")
     else:
         if rule.index is not None:
             index, consistent = _find_index(rule.index, description)
             schema = index["KeySchema"]
         _check_keys(rule, schema, description["AttributeDefinitions"])
-    key = tuple(part["AttributeName"] for part in sorted(description["KeySchema"], key=lambda part: part["KeyType"]))
-    plan = ErasePlan(rule.table, rule.index, consistent, key, matches, treatment)
-    if plan.detachment is not None:
-        _check_detachment(plan, plan.detachment)
-    if plan.redaction is not None:
-        _check_redaction(plan, plan.redaction, description["AttributeDefinitions"])
-    if plan.retention is not None:
-        _check_retention(plan.retention)
-    return plan
+    return consistent, tuple(
+        part["AttributeName"] for part in sorted(description["KeySchema"], key=lambda part: part["KeyType"])
+    )
 
 
 def _check_detachment(plan: ErasePlan, detachment: Detachment) -> None:
@@ -317,12 +335,12 @@ def _check_detachment(plan: ErasePlan, detachment: Detachment) -> None:
         raise mismatch("items that are detached are neither redacted nor retained")
 
 
-def _check_redaction(plan: ErasePlan, redaction: Redaction, definitions: Sequence[Mapping[str, str]]) -> None:
+def check_redaction(plan: ErasePlan, redaction: Redaction, definitions: Sequence[Mapping[str, str]]) -> None:
     if not redaction.attributes.isdisjoint(plan.key):
         raise mismatch("the table's own key cannot be redacted")
     if plan.retention is not None:
         # Otherwise nobody would find the item again when its time has come, or know when that is.
-        lasting = {plan.retention.attribute, *(match.attribute for match in plan.matches)}
+        lasting = {plan.retention.attribute, *plan.matched}
         if not redaction.attributes.isdisjoint(lasting):
             raise mismatch("what a retained item is found and kept by cannot be redacted")
     # Attributes have definitions only as keys of the table or of an index, which take no other type.

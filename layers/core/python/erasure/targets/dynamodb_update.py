@@ -23,12 +23,12 @@ class Update:
     @classmethod
     def of(cls, plan: ErasePlan, item: Attributes) -> Update:
         """An update of an item that still exists, and whose attributes that make it the subject's, beyond its key, are
-        as in ``item``. Their placeholders are ``#m0``, ``#m1`` in the order of ``plan.conditions``."""
+        as in ``item``. Their placeholders are ``#m0``, ``#m1`` in the order of ``plan.unsettled``."""
         # UpdateItem would bring an item that has gone back to life.
         update = cls(conditions=["attribute_exists(#k)"], names={"#k": plan.key[0]})
-        for position, match in enumerate(plan.conditions):
-            update.names[f"#m{position}"] = match.attribute
-            update.expect(f"#m{position}", f":m{position}", item.get(match.attribute))
+        for position, attribute in enumerate(plan.unsettled):
+            update.names[f"#m{position}"] = attribute
+            update.expect(f"#m{position}", f":m{position}", item.get(attribute))
         return update
 
     def expect(self, path: str, value: str, found: Any) -> None:

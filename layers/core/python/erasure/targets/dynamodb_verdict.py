@@ -55,7 +55,7 @@ def judge(plan: ErasePlan, item: Attributes, now: datetime) -> Verdict:
     elif plan.deletes:
         return Verdict("delete_item", _deletion(plan, item))
     try:
-        update = make_update(plan, item) if plan.detachment is not None else _redacting(plan, item)
+        update = make_update(plan, item) if plan.detachment is not None else redacting(plan, item)
     except TargetError as error:
         return Verdict(kept_until=kept_until, problem=error)
     if update is None:
@@ -92,7 +92,7 @@ def _deletion(plan: ErasePlan, item: Attributes) -> dict[str, Any]:
     return arguments | ({"ExpressionAttributeValues": values} if values else {})
 
 
-def _redacting(plan: ErasePlan, item: Attributes) -> Update | None:
+def redacting(plan: ErasePlan, item: Attributes) -> Update | None:
     """What redacts ``item``; ``None``: there is nothing to redact. Raises :class:`TargetError` ``rejected``.
 
     Places that need no change are conditions too: one of the others may be what the item is found by.
