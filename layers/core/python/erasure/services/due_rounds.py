@@ -8,7 +8,7 @@ from collections.abc import Callable
 from erasure.domain.request import ErasureRequest
 from erasure.errors import UnavailableError, places_of
 from erasure.ports import RequestStore
-from erasure.services.side_by_side import side_by_side
+from erasure.services.side_by_side import each_for_itself
 from erasure.targets.protocol import Deadline
 
 ROUND = 1000
@@ -31,30 +31,25 @@ def work_through(
     ``UnavailableError`` after them.
     """
     stuck: set[str] = set()
-    dealt_with = failed = 0
+    errors: list[Exception] = []
+    dealt_with = 0
 
-    def attempt(request: ErasureRequest) -> bool | None:
-        """``None``: it failed."""
-        if deadline.expired():
-            return False
-        try:
-            return work(request)
-        except Exception as error:
-            # Its text may hold anything; which request it was, its trail and its time tell.
-            _logger.error("a due request failed: %s at %s", type(error).__name__, places_of(error))
-            return None
+    def attempt(request: ErasureRequest) -> bool:
+        return not deadline.expired() and work(request)
 
     while not deadline.expired():
         listed = [request_id for request_id in due(ROUND + len(stuck)) if request_id not in stuck][:ROUND]
         if not listed:
             break
         found = list(requests.get_many(listed).values())
-        results = side_by_side(attempt, found, PARALLEL)
+        results = each_for_itself(attempt, found, PARALLEL, errors)
         done = {request.request_id for request, result in zip(found, results, strict=True) if result}
         dealt_with += len(done)
-        failed += results.count(None)
         # What is dealt with may be listed for a moment longer, since the index lags: then it is found not to be due.
         stuck.update(set(listed) - done)
-    if failed:
-        raise UnavailableError(f"{failed} of the requests that are due could not be worked on")
+    for error in errors:
+        # Its text may hold anything. Which request it was, is in no log: its time and its trail tell.
+        _logger.error("a due request failed: %s at %s", type(error).__name__, places_of(error))
+    if errors:
+        raise UnavailableError(f"{len(errors)} of the requests that are due could not be worked on")
     return dealt_with
