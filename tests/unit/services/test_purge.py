@@ -11,14 +11,16 @@ import pytest
 from erasure.domain.audit import broken_at
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.identifiers import new_request_id
-from erasure.domain.plan import plan_units
+from erasure.domain.plan import Part, plan_units
 from erasure.domain.request import CANCELLED, HELD, STARTED, ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.errors import UnavailableError
 from erasure.ports import PinnedMap
 from erasure.services.due_rounds import ROUND
 from erasure.services.identify import identify, rules_for
+from erasure.services.task_parts import workable_requests
 from erasure.targets.protocol import Deadline
+from tests.fake_clock_stores import FakeHoldStore
 from tests.unit.services.ended_world import ANN, PEOPLE, POLICY, EndedWorld
 
 
@@ -212,3 +214,14 @@ def test_a_purged_request_is_nobodys() -> None:
     found = identify(nobody.subject, rules_for(data_map, {"email"}), reader, Deadline(1))
     assert found.values == {}
     assert found.unknown["email"].permanent
+
+
+def test_no_job_works_for_nobody() -> None:
+    """A slice that begins after the purge leaves the request out, and works for the others of its task."""
+    world = EndedWorld()
+    known = world.ended(state=STARTED, job_id="job", finished_at=None)
+    purged = replace(known, request_id=new_request_id(), subject=replace(ANN, id=""), purged_at=world.clock())
+    world.requests.records[purged.request_id] = purged
+    parts = [Part(request.request_id) for request in (purged, known)]
+    found = workable_requests("job", parts, world.requests, FakeHoldStore())
+    assert list(found) == [known.request_id]

@@ -80,14 +80,17 @@ def workable_requests(
 
     Asked before every slice, after reading its tasks: a request that is no longer started must not lose another item.
     Nor does a job work on for one that another job has, or that it has closed itself: nobody would count it. Nor for
-    one that a legal hold concerns, whether or not its state says so yet; holds are read last, so that no slice begins
-    after one was put and does not see it.
+    one that was purged: nobody knows its subject any more. Nor for one that a legal hold concerns, whether or not its
+    state says so yet; holds are read last, so that no slice begins after one was put and does not see it.
     """
     requests = store.get_many(list(dict.fromkeys(part.request_id for part in parts)))
     own = {
         request_id: request
         for request_id, request in requests.items()
-        if request.state == STARTED and request.job_id == job_id and job_id not in request.closed_jobs
+        if request.state == STARTED
+        and request.job_id == job_id
+        and job_id not in request.closed_jobs
+        and request.purged_at is None
     }
     held = held_among(own.values(), holds)
     return {request_id: request for request_id, request in own.items() if request_id not in held}
