@@ -29,6 +29,7 @@ from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import Deadline
 from tests.bench.counting import CallCounter
+from tests.fake_clock_stores import FakeHoldStore
 from tests.fake_jobs import FakeTaskStore
 
 JOB = "jb_bench-1"
@@ -83,8 +84,8 @@ class _Job:
         targets = make_targets(clients, nobody, purpose, capacity_share=50, digest_key=lambda: b"bench")
         self._reader = MadeReader(targets)
         store = cast("RequestStore", self._requests)
-        self._erase = EraseUnitDependencies(store, self._tasks, targets, self._reader)
-        self._verify = VerifyUnitDependencies(store, self._tasks, targets, reader=self._reader)
+        self._erase = EraseUnitDependencies(store, self._tasks, targets, self._reader, holds=FakeHoldStore())
+        self._verify = VerifyUnitDependencies(store, self._tasks, targets, reader=self._reader, holds=FakeHoldStore())
         for kind in {spec.kind for spec in specs}:
             targets[kind]
 

@@ -14,6 +14,7 @@ from aws_lambda_powertools.logging import Logger
 from erasure.domain.api_key import SCOPES, ApiKey, new_key, secret_digest
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.backend_auth import KeyVerifier
+from erasure.entry.holds import HoldsFamily
 from erasure.entry.sla import SlaFamily
 from erasure.services.api_keys import ApiKeyService
 from erasure.services.sla_figures import SlaReader
@@ -46,6 +47,7 @@ class BackendApi:
             keys=ApiKeyService(self.keys, mode="live", digest_key=lambda: KEY, now=world.clock),
             suppressions=fakes.FakeSuppressionStore(world.registry),
             data_maps=world.maps,
+            holds=HoldsFamily(world.hold_service, world.once),
             sla=SlaFamily(world.erasures, SlaReader(world.requests_by_clock, world.clock, 72)),
             idempotency=world.once,
             digest_key=lambda: KEY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.request import ErasureRequest
 from erasure.domain.scope import for_all_organizations
@@ -18,6 +19,7 @@ from erasure.services.current_map import CurrentMap
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.erasure_plans import ErasurePlans
 from erasure.services.erasures import ErasureService
+from erasure.services.holds import HoldService
 from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
 from erasure.services.plan_job import PlanJobDependencies, plan_job
@@ -135,6 +137,16 @@ class BackendWorld:
             digest_key=lambda: KEY,
             now=self.clock,
             monotonic=self.monotonic,
+        )
+        self.hold_service = HoldService(
+            holds=self.holds,
+            requests=self.requests,
+            clock=self.requests_by_clock,
+            audit=self.audit,
+            queue=self.queue,
+            digest_key=lambda: KEY,
+            now=self.clock,
+            policy=ClockPolicy(),
         )
         self.plans = ErasurePlans(
             CurrentMap(self.maps, self.monotonic), self.data_reader, lambda: KEY, self.clock, self.settings

@@ -21,6 +21,7 @@ from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBD
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.aws import Clients
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.hold_store import DynamoDBHoldStore
 from erasure.adapters.key_store import DynamoDBKeyStore
 from erasure.adapters.messaging import SQSJobQueue
 from erasure.adapters.request_store import DynamoDBRequestStore
@@ -144,6 +145,7 @@ class JobStack:
         self.requests = DynamoDBRequestStore(self._dynamodb, "Requests", "Audit", "Registry")
         self.tasks = DynamoDBTaskStore(self._dynamodb, "Requests")
         self.audit = DynamoDBAuditLog(self._dynamodb, "Audit")
+        self.holds = DynamoDBHoldStore(self._dynamodb, "Registry")
         self.maps = DynamoDBDataMapStore(self._dynamodb, "Registry")
         self.maps.put(parse_data_map(DATA_MAP), datetime.now(UTC))
         self.handlers: dict[str, Handler] = {}
@@ -257,6 +259,8 @@ class JobStack:
             requests=self.requests,
             data_maps=self.maps,
             queue=queue or SQSJobQueue(lambda: self.sqs, self.queue_url),
+            holds=self.holds,
+            audit=self.audit,
             digest_key=DIGEST_KEY.encode,
             now=lambda: datetime.now(UTC),
         )

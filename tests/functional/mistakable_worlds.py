@@ -108,6 +108,8 @@ class MemoryWorld(BackendWorld):
                 requests=self.requests,
                 data_maps=self.maps,
                 queue=self.queue,
+                holds=self.holds,
+                audit=self.audit,
                 digest_key=lambda: KEY,
                 now=self.clock,
             )

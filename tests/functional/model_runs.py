@@ -35,6 +35,7 @@ from erasure.targets.protocol import Deadline, Target
 from erasure.targets.s3 import S3Target, make_s3_client
 from tests import fake_jobs, fakes
 from tests.contract.s3_fake import ENDPOINT, FakeS3
+from tests.fake_clock_stores import FakeClockStore, FakeHoldStore
 from tests.functional.model import Wish
 from tests.functional.model_rules import DIGEST_KEY, HOLD, Item, Place, State
 from tests.functional.model_tables import FakeDynamoDB, Table
@@ -129,15 +130,20 @@ class FakeService:
             random=lambda: 0.5,
         )
         targets: dict[str, Target] = {"dynamodb": items, "s3": S3Target(self.s3.client, concurrency=2, now=self.clock)}
+        holds = FakeHoldStore()
         name, slices = SessionName(), iter(range(10**6))
         verify = make_verify_target(
-            VerifyUnitDependencies(self.requests, self.tasks, targets, reader=items), 0, name, _LOGGER
+            VerifyUnitDependencies(self.requests, self.tasks, targets, reader=items, holds=holds), 0, name, _LOGGER
         )
         answer = {"verify_target": lambda event: _as_json(verify(_as_json(event), _Context(0)))}
         reader = LambdaDataReader(fake_jobs.FakeFunctions(answer))
-        plan = PlanJobDependencies(self.requests, self.tasks, maps, self.audit, reader, self.clock)
+        by_clock = FakeClockStore(self.requests)
+        plan = PlanJobDependencies(
+            self.requests, self.tasks, maps, self.audit, reader, self.clock, holds, by_clock, lambda: DIGEST_KEY
+        )
         self._plan = make_plan_job(plan, _ERASERS, S3Manifests(lambda: None, "none"), 1000, _LOGGER)
-        erase = make_eraser(EraseUnitDependencies(self.requests, self.tasks, targets, items), 0, name, _LOGGER)
+        erasing = EraseUnitDependencies(self.requests, self.tasks, targets, items, holds=holds)
+        erase = make_eraser(erasing, 0, name, _LOGGER)
         self._erase: _Function = lambda event: erase(event, _Context(next(slices)))
         self._verify: _Function = lambda event: verify(event, _Context(0))
 

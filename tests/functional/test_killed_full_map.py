@@ -116,11 +116,11 @@ class Job(World):
 
     def erase_level(self, job_id: str, unit: str, level: int) -> bool:
         self.slices += 1
-        use = EraseUnitDependencies(self.requests, self.tasks, self.targets, self.items)
+        use = EraseUnitDependencies(self.requests, self.tasks, self.targets, self.items, holds=self.holds)
         return erase_unit(job_id, unit, f"slice-{self.slices}", Deadline(60), use, level)
 
     def verify_level(self, job_id: str, unit: str, level: int) -> NextStep:
-        use = VerifyUnitDependencies(self.requests, self.tasks, self.targets, reader=self.items)
+        use = VerifyUnitDependencies(self.requests, self.tasks, self.targets, reader=self.items, holds=self.holds)
         return verify_unit(job_id, unit, Deadline(60), use, level)
 
 

@@ -21,6 +21,7 @@ from erasure.ports import PinnedMap, Preview
 from erasure.services.verify_unit import VerifyUnitDependencies
 from erasure.targets.protocol import Deadline, Item, Values, VerifyResult
 from tests import fake_jobs, fakes
+from tests.fake_clock_stores import FakeHoldStore
 
 ANN = Subject("acme", "zq9xwv-secret-person")
 ACCOUNTS = TargetSpec("accounts", "account", DynamoDBRule("app-accounts", KeyRule("pk", "{tenant_id}#{user_id}")))
@@ -76,6 +77,7 @@ class Verifier:
             fake_jobs.FakeTaskStore(),
             {"dynamodb": self.target, "s3": self.target},
             reader=self.tables,
+            holds=FakeHoldStore(),
         )
         self.handler = make_verify_target(use, 15, SessionName(), Logger(service="data-reader"))
         self.functions = fake_jobs.FakeFunctions({"verify_target": self._answer})

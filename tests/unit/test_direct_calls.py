@@ -23,6 +23,7 @@ from erasure.services.erase_unit import EraseUnitDependencies
 from erasure.services.verify_unit import VerifyUnitDependencies
 from erasure.targets.protocol import Deadline, VerifyResult
 from tests import fake_jobs, fakes
+from tests.fake_clock_stores import FakeHoldStore
 
 ANN = Subject("acme", "zq9xwv-secret-person")
 ACCOUNTS = TargetSpec(
@@ -104,7 +105,7 @@ class Verifier:
         self.requests = fakes.FakeRequestStore(fakes.FakeAuditLog())
         self.tasks = fake_jobs.FakeTaskStore()
         self.targets = {"dynamodb": self.target, "s3": self.target}
-        use = VerifyUnitDependencies(self.requests, self.tasks, self.targets)
+        use = VerifyUnitDependencies(self.requests, self.tasks, self.targets, holds=FakeHoldStore())
         self.handler: Handler = make_verify_target(use, 15, SessionName(), Logger(service="direct-calls"))
         self.reader = LambdaAccountReader(fake_jobs.FakeFunctions({"verify_target": self._answer}))
 
@@ -191,7 +192,7 @@ def test_a_waiting_caller_says_how_long(
         return False
 
     monkeypatch.setattr("erasure.entry.workers.erase_unit", note)
-    use = EraseUnitDependencies(verifier.requests, verifier.tasks, verifier.targets)
+    use = EraseUnitDependencies(verifier.requests, verifier.tasks, verifier.targets, holds=FakeHoldStore())
     erased = make_eraser(use, 15, SessionName(), Logger(service="direct-calls"))({**UNIT, **given}, Context())
     assert erased == {**UNIT, **given, "more": False, "again": True, "wait": 0}
     (seconds,) = seen

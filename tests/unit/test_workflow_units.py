@@ -16,6 +16,7 @@ from erasure.entry.workers import UNITS_AT_ONCE, Handler, make_verify_target
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies
 from erasure.targets.protocol import Deadline
 from tests import fake_jobs, fakes
+from tests.fake_clock_stores import FakeHoldStore
 
 SECRET = "zq9xwv-secret-person"
 JOB = "er_01K8ZQ4W7M3T9X5B2C6D8F0G1H-1"
@@ -56,7 +57,9 @@ def verify(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 def handler() -> Handler:
     # A logger belongs to its service's name and to the standard output of the moment when it is first made.
-    use = VerifyUnitDependencies(fakes.FakeRequestStore(fakes.FakeAuditLog()), fake_jobs.FakeTaskStore(), {})
+    use = VerifyUnitDependencies(
+        fakes.FakeRequestStore(fakes.FakeAuditLog()), fake_jobs.FakeTaskStore(), {}, holds=FakeHoldStore()
+    )
     return make_verify_target(use, 15, SessionName(), Logger(service=f"workflow-{uuid.uuid4()}"))
 
 

@@ -252,10 +252,10 @@ class LinkedWorld(World):
         """One pass, as the state machine makes it. ``steps``: what the eraser has time for."""
         self.slices += 1
         targets = {"dynamodb": self.things, "s3": self.things}
-        eraser = EraseUnitDependencies(self.requests, self.tasks, targets, self.things)
+        eraser = EraseUnitDependencies(self.requests, self.tasks, targets, self.things, holds=self.holds)
         deadline = Deadline(1e9 if steps is None else steps, lambda: self.things.clock)
         erase_unit(event["job_id"], event["unit"], f"slice-{self.slices}", deadline, eraser, event.get("level", 0))
-        use = VerifyUnitDependencies(self.requests, self.tasks, targets, reader=self.things)
+        use = VerifyUnitDependencies(self.requests, self.tasks, targets, reader=self.things, holds=self.holds)
         step = verify_unit(event["job_id"], event["unit"], Deadline(1e9), use, event.get("level", 0))
         answer = {**event, "again": step.again}
         if "erasers" in event:

@@ -188,7 +188,7 @@ class Steps:
 
 
 def erase_with(world: World, run: Step, slice_id: str = "mine") -> bool:
-    use = EraseUnitDependencies(world.requests, world.tasks, {"s3": Steps(run)})
+    use = EraseUnitDependencies(world.requests, world.tasks, {"s3": Steps(run)}, holds=world.holds)
     return erase_unit(JOB, "s3-00", slice_id, Deadline(60), use)
 
 

@@ -97,13 +97,12 @@ class ScanWorld(World):
 
     def slice(self) -> bool:
         self.slices += 1
-        use = EraseUnitDependencies(self.requests, self.tasks, {"dynamodb": self.scanner})
+        use = EraseUnitDependencies(self.requests, self.tasks, {"dynamodb": self.scanner}, holds=self.holds)
         return erase_unit(JOB, UNIT, f"slice-{self.slices}", Deadline(60), use)
 
     def look(self) -> NextStep:
-        return verify_unit(
-            JOB, UNIT, Deadline(60), VerifyUnitDependencies(self.requests, self.tasks, {"dynamodb": self.scanner})
-        )
+        use = VerifyUnitDependencies(self.requests, self.tasks, {"dynamodb": self.scanner}, holds=self.holds)
+        return verify_unit(JOB, UNIT, Deadline(60), use)
 
     def to_the_end(self) -> None:
         for _ in range(60):

@@ -22,6 +22,7 @@ from erasure.services.start_jobs import job_id_for
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, verify_unit
 from erasure.targets.protocol import Deadline
 from tests import fake_jobs, fakes
+from tests.fake_clock_stores import FakeClockStore, FakeHoldStore
 
 KEY = b"a key of the tests"
 ANN = Subject("acme", "ann")
@@ -57,6 +58,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.requests = fakes.FakeRequestStore(self.audit)
+        self.by_clock = FakeClockStore(self.requests)
+        self.holds = FakeHoldStore()
         self.acceptance = fakes.FakeAcceptanceStore(self.delete_ids, self.requests, self.audit)
         self.maps = fakes.FakeDataMapStore(PinnedMap(1, MAP.digest, MAP.targets))
         self.reader = fake_jobs.FakeDataReader()
@@ -81,6 +84,8 @@ class World:
             requests=self.requests,
             data_maps=self.maps,
             queue=self.queue,
+            holds=self.holds,
+            audit=self.audit,
             digest_key=lambda: KEY,
             now=self.clock,
             sleep=sleep,
@@ -109,16 +114,30 @@ class World:
     def plan(
         self, job_id: str, *request_ids: str, attempt: int = 1, categories: Sequence[str] | None = None
     ) -> list[Unit]:
-        use = PlanJobDependencies(self.requests, self.tasks, self.maps, self.audit, self.reader, self.clock)
+        use = PlanJobDependencies(
+            self.requests,
+            self.tasks,
+            self.maps,
+            self.audit,
+            self.reader,
+            self.clock,
+            self.holds,
+            self.by_clock,
+            lambda: KEY,
+        )
         return plan_job(job_id, request_ids, attempt, use, categories)
 
     def erase(self, job_id: str, unit: str, deadline: Deadline | None = None, slice_id: str | None = None) -> bool:
         self.slices += 1
-        use = EraseUnitDependencies(self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target})
+        use = EraseUnitDependencies(
+            self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target}, holds=self.holds
+        )
         return erase_unit(job_id, unit, slice_id or f"slice-{self.slices}", deadline or Deadline(60), use)
 
     def verify(self, job_id: str, unit: str, deadline: Deadline | None = None) -> NextStep:
-        use = VerifyUnitDependencies(self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target})
+        use = VerifyUnitDependencies(
+            self.requests, self.tasks, {"dynamodb": self.target, "s3": self.target}, holds=self.holds
+        )
         return verify_unit(job_id, unit, deadline or Deadline(60), use)
 
     def close(self, job_id: str, *request_ids: str, partial: bool = False) -> ClosedJob:

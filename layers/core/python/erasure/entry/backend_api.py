@@ -39,6 +39,7 @@ def make_backend_api(
     suppressions: SuppressionStore,
     data_maps: DataMaps,
     sla: Family,
+    holds: Family,
     idempotency: Idempotency,
     digest_key: Callable[[], bytes],
     now: Clock,
@@ -46,7 +47,8 @@ def make_backend_api(
     paths_are_encoded: bool = True,
 ) -> Api:
     """The API with all its families. ``digest_key`` returns the HMAC key of the subject digests; ``plans`` is asked
-    when somebody wants a plan; ``sla``: :class:`erasure.entry.sla.SlaFamily`."""
+    when somebody wants a plan; ``sla``: :class:`erasure.entry.sla.SlaFamily`; ``holds``:
+    :class:`erasure.entry.holds.HoldsFamily`."""
     native = NativeFamily(erasures, idempotency, now)
     families: list[Family] = [
         JuneFamily(erasures),
@@ -57,6 +59,7 @@ def make_backend_api(
         SuppressionsFamily(suppressions, idempotency, digest_key),
         DataMapFamily(data_maps, idempotency, now),
         sla,
+        holds,
         ApiKeysFamily(keys, idempotency),
         DocsFamily(),
     ]
