@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from erasure.domain.audit import broken_at
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.plan import Part, plan_units
-from erasure.domain.request import CANCELLED, HELD, STARTED, ErasureRequest
+from erasure.domain.request import CANCELLED, HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.errors import UnavailableError
 from erasure.ports import PinnedMap
@@ -83,13 +83,46 @@ def test_a_look_that_never_came_keeps_nothing(world: EndedWorld) -> None:
     assert world.record(request).late_arrivals is None
 
 
-@pytest.mark.parametrize("state", [HELD, STARTED])
-def test_what_goes_on_or_is_held_stays(world: EndedWorld, state: str) -> None:
-    """Neither an open request nor a held one is touched by this, however old it is."""
-    request = due(world, state=state)
+@pytest.mark.parametrize(
+    "changes", [{"state": STARTED}, {"state": HELD}, {"state": HELD, "parked_at": datetime(2026, 3, 2, tzinfo=UTC)}]
+)
+def test_what_goes_on_or_is_held_stays(world: EndedWorld, changes: dict[str, Any]) -> None:
+    """A request that somebody works on, or that is held, is not touched, however old it is."""
+    request = due(world, **changes)
     world.pass_(timedelta(days=365))
     assert world.purge() == 0
     assert world.record(request) == request
+
+
+@pytest.mark.parametrize("state", [REQUESTED, STARTED])
+def test_what_is_parked_goes_at_the_last_moment(world: EndedWorld, state: str) -> None:
+    """Until purged_by somebody may mend it; then its promise to forget counts, and it stays as unfinished as it was."""
+    request = due(world, state=state, attention=True, parked_at=world.clock(), finished_at=None)
+    world.clock.now = request.purged_by - timedelta(seconds=1)
+    assert world.purge() == 0
+    world.clock.advance(1)
+    assert world.purge() == 1
+    record = world.record(request)
+    assert (record.subject.id, record.state, record.attention) == ("", state, True)
+    assert (record.outcomes, record.finished_at) == (request.outcomes, None)
+
+
+@pytest.mark.parametrize("listing", ["ended_due", "open_due"])
+def test_one_list_that_cannot_be_read_keeps_not_the_other(
+    world: EndedWorld, monkeypatch: pytest.MonkeyPatch, listing: str
+) -> None:
+    """Whichever of the two fails, what the other has is purged, and the sweep fails."""
+    ended, parked = due(world), due(world, state=STARTED, parked_at=world.clock(), finished_at=None)
+    world.clock.now = parked.purged_by
+
+    def down(*_: Any) -> list[str]:
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(world.times, listing, down)
+    with pytest.raises(UnavailableError):
+        world.purge()
+    gone = parked if listing == "ended_due" else ended
+    assert [world.record(request).subject.id == "" for request in (ended, parked)] == [gone is ended, gone is parked]
 
 
 def test_cancelled_ones_go_too(world: EndedWorld) -> None:
