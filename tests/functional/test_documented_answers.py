@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -32,6 +33,7 @@ from erasure.errors import (
     UnfinishedError,
 )
 from tests.functional.backend_calls import BackendApi, make_event
+from tests.functional.backend_world import TENANT
 from tests.functional.test_h2o_api import Api as SubjectApi
 from tests.unit.openapi_document import REQUEST, check_answer, document, problems_of, resolved
 
@@ -56,7 +58,8 @@ def api_with(guard: Any, auth: str) -> Api:
     if auth == SUBJECT:
         return make_subject_api(nothing, guard, nothing, logger, nothing)
     names = ("erasures", "plans", "accounts", "keys", "suppressions", "data_maps", "idempotency", "digest_key", "now")
-    return make_backend_api(verifier=guard, logger=logger, **dict.fromkeys(names, nothing))
+    families = openapi.families_of_time(nothing)
+    return make_backend_api(verifier=guard, logger=logger, **families, **dict.fromkeys(names, nothing))
 
 
 COMMON = [AuthenticationError("missing_token"), UnavailableError("the table could not be read"), RuntimeError("a bug")]
@@ -312,6 +315,72 @@ def test_a_retry_keeps_to_the_document(call: Caller) -> None:
     body = {"subjects": [{"type": "user", "id": "ann"}]}
     request = call("POST", everything, body)["requests"][0]["request"]
     assert call("POST", f"{everything}/{{request_id}}/retry", request_id=request["id"])["attempt"] == 2
+
+
+def test_the_promise_keeps_to_the_document(call: Caller) -> None:
+    """Figures without and with requests; a request that waits, starts at once, and then waits for nothing; ages of
+    targets and jobs; plans that tell from when."""
+    everything, one = "/v1/erasure-requests", "/v1/erasure-requests/{request_id}"
+    ann = {"type": "user", "id": "ann"}
+    world = call.api.world
+    world.put_user("ann")
+    call("GET", "/v1/sla")
+    world.tenants.set_grace(TENANT, timedelta(days=7))
+    assert call("POST", everything, {"subjects": [ann], "dry_run": True})["plans"][0]["not_before"]
+    assert call("POST", "/v1/erasure-plans", {"subject": ann})["plans"][0]["not_before"]
+    request_id = call("POST", everything, {"subjects": [ann]})["requests"][0]["request"]["id"]
+    assert call("GET", one, request_id=request_id)["sla"]["state"] == "on_time"
+    for id_of_one in (request_id, request_id, REQUEST):
+        call("POST", f"{one}/expedite", request_id=id_of_one)
+    world.clock.advance(1)
+    assert world.requests.start(world.request(request_id), world.clock(), 1, f"{request_id}-1", 1)
+    assert call("GET", one, request_id=request_id)["job"]["attempt"] == 1
+    world.clock.advance(80 * 3600)
+    assert call("GET", "/v1/sla")["overdue"] == 1
+    assert call("GET", one, request_id=request_id)["sla"]["state"] == "breached"
+    assert call.answered[("POST", f"{one}/expedite")] == {202, 404, 409}
+
+
+def test_legal_holds_keep_to_the_document(call: Caller) -> None:
+    """One that is put, changed, listed, shown and lifted, with a request that it holds; refused are the bodies that
+    break their schema."""
+    everything, one = "/v1/legal-holds", "/v1/legal-holds/{subject_id}"
+    requests = "/v1/erasure-requests"
+    request = call("POST", requests, {"subjects": [{"type": "user", "id": "ann"}]})["requests"][0]["request"]
+    hold = {"reason": "Litigation", "author": "legal@example.com"}
+    assert call("PUT", one, hold, subject_id="ann")["held_requests"] == 1
+    assert call("GET", f"{requests}/{{request_id}}", request_id=request["id"])["sla"]["state"] == "paused"
+    call("PUT", one, {**hold, "until": "2035-01-31T12:00:00Z", "aliases": ["acct_1", "acct_2"]}, subject_id="ann")
+    call("PUT", one, {**hold, "aliases": []}, subject_id="bob", query="?type=group")
+    call.each(
+        "PUT",
+        one,
+        {},
+        {"reason": "Litigation"},
+        {**hold, "reason": ""},
+        {**hold, "reason": " "},
+        {**hold, "reason": "a" * 501},
+        {**hold, "reason": "a\nb"},
+        {**hold, "author": 7},
+        {**hold, "author": "a" * 201},
+        {**hold, "until": None},
+        {**hold, "until": 7},
+        {**hold, "aliases": None},
+        {**hold, "aliases": [" "]},
+        {**hold, "aliases": [str(number) for number in range(21)]},
+        {**hold, "more": 1},
+        subject_id="ann",
+    )
+    assert call("GET", everything, query="?limit=1")["cursor"]
+    call("GET", everything, query="?cursor=x")
+    for query in ("", "?type=group", "?type=robot"):
+        call("GET", one, query=query, subject_id="ann")
+    for _ in range(2):
+        call("DELETE", one, subject_id="ann")
+    assert call.answered[("PUT", one)] == {200, 201, 400}
+    assert call.answered[("GET", one)] == {200, 400, 404}
+    assert call.answered[("DELETE", one)] == {204, 404}
+    assert call.answered[("GET", everything)] == {200, 400}
 
 
 def test_suppressions_keep_to_the_document(call: Caller) -> None:

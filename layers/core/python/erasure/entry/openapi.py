@@ -27,13 +27,16 @@ from erasure.domain import data_map_schema
 from erasure.entry import openapi_models as models
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.exchange import BACKEND, SUBJECT, Route
+from erasure.entry.holds import HoldsFamily
 from erasure.entry.openapi_answers import error_names, responses_of
+from erasure.entry.openapi_clock_routes import OF_TIME
 from erasure.entry.openapi_native_routes import OURS
 from erasure.entry.openapi_routes import SOURCES, TAGS, Operation
+from erasure.entry.sla import SlaFamily
 from erasure.entry.subject_api import make_subject_api
 
 DOCUMENT = Path(erasure.__file__).with_name("openapi.json")
-OPERATIONS: Mapping[tuple[str, str], Operation] = {**SOURCES, **OURS}
+OPERATIONS: Mapping[tuple[str, str], Operation] = {**SOURCES, **OURS, **OF_TIME}
 """By method and path. A route without an entry, and an entry without a route, are errors."""
 
 _ABOUT = """\
@@ -79,6 +82,11 @@ _SECURITY_SCHEMES: dict[str, Any] = {
 }
 
 
+def families_of_time(nobody: Any) -> dict[str, Any]:
+    """Those that the API is given, with nothing behind them, by the name of the argument."""
+    return {"sla": SlaFamily(nobody, nobody), "holds": HoldsFamily(nobody, nobody)}
+
+
 def documented_routes() -> list[Route]:
     """The routes of both functions. Nothing is behind them."""
     nobody: Any = SimpleNamespace(verify=None, authenticate=None, confirm_wait_seconds=0, paths_are_encoded=True)
@@ -91,6 +99,7 @@ def documented_routes() -> list[Route]:
         keys=nobody,
         suppressions=nobody,
         data_maps=nobody,
+        **families_of_time(nobody),
         idempotency=nobody,
         digest_key=nobody,
         now=nobody,

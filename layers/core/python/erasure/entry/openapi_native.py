@@ -13,6 +13,7 @@ from erasure.domain.api_key import MODES, SCOPES
 from erasure.domain.data_map_schema import Document
 from erasure.domain.outcome import FAILED, FINAL_OUTCOMES
 from erasure.entry.native import MAX_LIMIT, MAX_ORGANIZATIONS
+from erasure.entry.openapi_clock import Job, LateArrivals, Promise, Purpose, Seconds
 from erasure.entry.openapi_models import (
     NOT_BLANK,
     Absent,
@@ -87,13 +88,22 @@ class CreateErasureRequests(Strict):
     categories: Categories = None
     scope: Annotated[Organizations | Absent, Field(description="Erase within these organizations only.")] = None
     not_before: Annotated[
-        Moment | Absent, Field(description="Not to be started earlier. In the future, 5 years ahead at most.")
+        Moment | Absent,
+        Field(
+            description="Not to be started earlier. In the future, 5 years ahead at most. Without: when the tenant's"
+            " grace is over, at once if it has none."
+        ),
     ] = None
     dry_run: Annotated[bool, Field(description="Only tell what would be covered; nothing is written.")] = False
     plan_hash: Annotated[
         Digest | Absent,
         Field(description="Of a plan, with a single subject only: if it would be erased by another plan now, 409."),
     ] = None
+
+
+NotBefore = Annotated[
+    Moment | Absent, Field(description="When it would be started first, by what was asked for or the tenant has set.")
+]
 
 
 class MakeErasurePlans(Strict):
@@ -118,14 +128,26 @@ class ErasureRequest(Model):
     requested_at: Moment
     due_at: Moment
     purged_by: Moment
-    not_before: Moment | Absent = None
+    not_before: Annotated[
+        Moment | Absent, Field(description="Not to be started earlier; due_at and purged_by count from then.")
+    ] = None
     started_at: Moment | Absent = None
     scan_at: ScanAt = None
     finished_at: Moment | Absent = None
     follow_up_at: FollowUpAt | Absent = None
+    held_since: Annotated[Moment | Absent, Field(description="When it is held: its time stands still since then.")] = (
+        None
+    )
+    parked_at: Annotated[Moment | Absent, Field(description="Since when it is not tried again by itself any more.")] = (
+        None
+    )
+    purged_at: Annotated[Moment | Absent, Field(description="When its own copy of the ids was purged.")] = None
     organization_ids: list[Identifier] | Absent = None
     batch_id: BatchId | Absent = None
     followed_by: FollowedBy | Absent = None
+    purpose: Annotated[Purpose | Absent, Field(description="Why the service has made it by itself.")] = None
+    follows: Annotated[RequestId | Absent, Field(description="The request for which it has.")] = None
+    late_arrivals: LateArrivals | Absent = None
 
 
 class Disposition(Model):
@@ -150,6 +172,7 @@ class PlannedTarget(Model):
 
 class SubjectPlan(Model):
     subject: Subject
+    not_before: NotBefore = None
     targets: list[PlannedTarget]
     out_of_scope: Annotated[list[str], Field(description="Targets that cannot be limited to the scope.")]
 
@@ -166,6 +189,7 @@ class Preview(_Preview):
 class ErasurePlan(Model):
     subject: Subject
     plan_hash: Digest
+    not_before: NotBefore = None
     targets: list[Preview]
     out_of_scope: Annotated[list[str], Field(description="Targets that cannot be limited to the scope.")]
 
@@ -190,9 +214,13 @@ class TargetProgress(Model):
     until: Until = None
     kept_more: Literal[True] | Absent = None
     basis: Basis = None
+    age_seconds: Annotated[Count | Absent, Field(description="Unless it is at its end.")] = None
+    remaining_seconds: Seconds | Absent = None
 
 
 class ErasureProgress(ErasureRequest):
+    sla: Annotated[Promise | Absent, Field(description="Left out when it is cancelled.")] = None
+    job: Annotated[Job | Absent, Field(description="The job that has it now.")] = None
     targets: list[TargetProgress]
 
 

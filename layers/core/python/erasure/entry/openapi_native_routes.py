@@ -13,10 +13,10 @@ from erasure.entry.openapi_routes import AT, BATCH, DUE, NATIVE, PURGED, REQUEST
 KEY = "k3y1d0f7h3b4ck3n"
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-_TYPE = query(models.SubjectType, "What the id is one of; `user` if left out.")
-_LIMIT = whole(MAX_LIMIT, f"How long a page may be; {DEFAULT_LIMIT} if left out.")
+TYPE_OF_ID = query(models.SubjectType, "What the id is one of; `user` if left out.")
+PAGE_LENGTH = whole(MAX_LIMIT, f"How long a page may be; {DEFAULT_LIMIT} if left out.")
 
-_REQUEST = {
+A_REQUEST = {
     "id": REQUEST,
     "subject": {"type": "user", "id": USER},
     "state": "requested",
@@ -49,7 +49,7 @@ _REQUESTS: dict[tuple[str, str], Operation] = {
                 {
                     "batch_id": BATCH,
                     "requests": [
-                        {"subject": {"type": "user", "id": USER}, "status": "accepted", "request": _REQUEST},
+                        {"subject": {"type": "user", "id": USER}, "status": "accepted", "request": A_REQUEST},
                     ],
                 },
                 accepted=None,
@@ -119,14 +119,14 @@ _REQUESTS: dict[tuple[str, str], Operation] = {
         "listErasureRequests",
         NATIVE,
         "Erasure requests, newest first",
-        {200: Answer("A page.", native.ErasureRequests, {"requests": [_REQUEST], "cursor": REQUEST})},
+        {200: Answer("A page.", native.ErasureRequests, {"requests": [A_REQUEST], "cursor": REQUEST})},
         refused=(400,),
         query={
             "state": query(Annotated[str, models.one_of(*STATES)], "Only those in this state."),
             "subject_id": query(models.Identifier, "Only those of this subject."),
-            "type": _TYPE,
+            "type": TYPE_OF_ID,
             "cursor": query(models.RequestId, "What the page before gave."),
-            "limit": _LIMIT,
+            "limit": PAGE_LENGTH,
         },
     ),
     ("GET", "/v1/erasure-requests/{request_id}"): Operation(
@@ -137,7 +137,26 @@ _REQUESTS: dict[tuple[str, str], Operation] = {
             200: Answer(
                 "The request.",
                 native.ErasureProgress,
-                {**_REQUEST, "targets": [{"name": "documents", "category": "content", "state": "waiting", "count": 0}]},
+                {
+                    **A_REQUEST,
+                    "sla": {
+                        "age_seconds": 60,
+                        "remaining_seconds": 259140,
+                        "percent": 0,
+                        "paused_seconds": 0,
+                        "state": "on_time",
+                    },
+                    "targets": [
+                        {
+                            "name": "documents",
+                            "category": "content",
+                            "state": "waiting",
+                            "count": 0,
+                            "age_seconds": 60,
+                            "remaining_seconds": 259140,
+                        }
+                    ],
+                },
             )
         },
         refused=(400, 404),
@@ -146,7 +165,7 @@ _REQUESTS: dict[tuple[str, str], Operation] = {
         "cancelErasureRequest",
         NATIVE,
         "Cancel an erasure request while it is requested",
-        {200: Answer("It is cancelled.", native.ErasureRequest, {**_REQUEST, "state": "cancelled"})},
+        {200: Answer("It is cancelled.", native.ErasureRequest, {**A_REQUEST, "state": "cancelled"})},
         refused=(400, 404, 409),
         repeatable=True,
     ),
@@ -182,7 +201,7 @@ _SUPPRESSIONS: dict[tuple[str, str], Operation] = {
         {200: Answer("A page, in the order of their digests.", native.Suppressions, {"suppressions": [_SUPPRESSION]})},
         refused=(400,),
         description="The list knows digests only: it cannot tell whom it holds, only be asked about somebody.",
-        query={"cursor": query(models.Digest, "What the page before gave."), "limit": _LIMIT},
+        query={"cursor": query(models.Digest, "What the page before gave."), "limit": PAGE_LENGTH},
     ),
     ("GET", "/v1/suppressions/{subject_id}"): Operation(
         "showSuppression",
@@ -190,7 +209,7 @@ _SUPPRESSIONS: dict[tuple[str, str], Operation] = {
         "Whether a subject is on the suppression list",
         {200: Answer("It is.", native.Suppression, _SUPPRESSION)},
         refused=(400, 404),
-        query={"type": _TYPE},
+        query={"type": TYPE_OF_ID},
     ),
     ("DELETE", "/v1/suppressions/{subject_id}"): Operation(
         "deleteSuppression",
@@ -198,7 +217,7 @@ _SUPPRESSIONS: dict[tuple[str, str], Operation] = {
         "Take a subject off the suppression list",
         {204: Answer("It may be collected again.")},
         refused=(400, 404, 409),
-        query={"type": _TYPE},
+        query={"type": TYPE_OF_ID},
         repeatable=True,
     ),
 }
