@@ -28,7 +28,7 @@ from erasure.services.start_jobs import JOB_REQUESTS
 
 PARALLEL_REQUESTS = 8
 RESENT, PARKED, RESUMED = "resent", "parked", "resumed"
-_PARTED_FROM = 2
+_PARTED_FROM = 3
 _RESENT = f"{RESENT}:"
 """Begins the ids of audit events of what was sent with an attempt that had been sent before."""
 
