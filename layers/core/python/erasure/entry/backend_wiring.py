@@ -8,8 +8,10 @@ from aws_lambda_powertools.logging.logger import Logger
 
 from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore
 from erasure.adapters.audit_log import DynamoDBAuditLog
+from erasure.adapters.clock_store import DynamoDBClockStore
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
 from erasure.adapters.data_reader import LambdaDataReader
+from erasure.adapters.hold_store import DynamoDBHoldStore
 from erasure.adapters.idempotency_store import DynamoDBIdempotencyStore
 from erasure.adapters.key_store import DynamoDBKeyStore, DynamoDBRateCounter
 from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue
@@ -17,16 +19,23 @@ from erasure.adapters.registry_store import DynamoDBSubjectRegistry, DynamoDBSup
 from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.secret import DigestKey
 from erasure.adapters.task_store import DynamoDBTaskStore
+from erasure.adapters.tenant_settings import DynamoDBTenantSettingsStore
+from erasure.domain.clock import ClockPolicy
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.backend_auth import KeyVerifier
+from erasure.entry.holds import HoldsFamily
+from erasure.entry.sla import SlaFamily
 from erasure.entry.wiring import utc_now
 from erasure.services.accounts import AccountService
 from erasure.services.api_keys import ApiKeyService
 from erasure.services.commands import ErasurePolicy
 from erasure.services.current_map import CurrentMap
 from erasure.services.erasures import ErasureService
+from erasure.services.holds import HoldService
 from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
+from erasure.services.sla_figures import SlaReader
+from erasure.services.tenant_settings import TenantSettings
 
 if TYPE_CHECKING:
     from typing import Any
@@ -57,6 +66,10 @@ class _Stores:
             dynamodb, requests_table=tables[0], audit_table=tables[1], registry_table=tables[2]
         )
         self.requests = DynamoDBRequestStore(dynamodb, *tables)
+        self.clock = DynamoDBClockStore(dynamodb, *tables)
+        self.holds = DynamoDBHoldStore(dynamodb, settings.registry_table)
+        self.settings = TenantSettings(DynamoDBTenantSettingsStore(dynamodb, settings.registry_table))
+        self.policy = ClockPolicy.of(*settings.clock)
         self.tasks = DynamoDBTaskStore(dynamodb, settings.requests_table)
         self.audit = DynamoDBAuditLog(dynamodb, settings.audit_table)
         self.registry = DynamoDBSubjectRegistry(dynamodb, settings.registry_table)
@@ -87,6 +100,8 @@ def build(settings: BackendApiSettings, clients: Clients) -> Handler:
         accounts=_accounts(_functions(settings, clients), stores, erasures, idempotency),
         keys=ApiKeyService(stores.keys, mode=settings.key_mode, digest_key=stores.digest_key, now=utc_now),
         suppressions=stores.suppressions,
+        sla=SlaFamily(erasures, SlaReader(stores.clock, utc_now, settings.clock.sla_hours)),
+        holds=HoldsFamily(_holds(stores), idempotency),
         data_maps=stores.data_maps,
         idempotency=idempotency,
         digest_key=stores.digest_key,
@@ -109,7 +124,23 @@ def _erasures(settings: BackendApiSettings, stores: _Stores) -> ErasureService:
         idempotency=stores.idempotency,
         digest_key=stores.digest_key,
         now=utc_now,
-        policy=ErasurePolicy(settings.sla_hours, settings.purge_days),
+        policy=ErasurePolicy(settings.clock.sla_hours, settings.purge_days, stores.policy.patience),
+        clock=stores.clock,
+        settings=stores.settings,
+        clock_policy=stores.policy,
+    )
+
+
+def _holds(stores: _Stores) -> HoldService:
+    return HoldService(
+        holds=stores.holds,
+        requests=stores.requests,
+        clock=stores.clock,
+        audit=stores.audit,
+        queue=stores.batch_lane,
+        digest_key=stores.digest_key,
+        now=utc_now,
+        policy=stores.policy,
     )
 
 
@@ -130,10 +161,15 @@ def _accounts(
             functions=functions,
             reader=LambdaDataReader(functions, LOOK_SECONDS),
             now=utc_now,
+            holds=stores.holds,
+            clock=stores.clock,
+            digest_key=stores.digest_key,
         ),
         idempotency=idempotency,
         digest_key=stores.digest_key,
         now=utc_now,
+        holds=stores.holds,
+        audit=stores.audit,
     )
 
 
@@ -142,7 +178,7 @@ def _plans(functions: LambdaFunctions, stores: _Stores) -> ErasurePlans:
     from erasure.services.erasure_plans import ErasurePlans
 
     reader = LambdaDataReader(functions, LOOK_SECONDS)
-    return ErasurePlans(CurrentMap(stores.data_maps), reader, stores.digest_key, utc_now)
+    return ErasurePlans(CurrentMap(stores.data_maps), reader, stores.digest_key, utc_now, stores.settings)
 
 
 def _functions(settings: BackendApiSettings, clients: Clients) -> LambdaFunctions:

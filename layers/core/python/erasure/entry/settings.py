@@ -88,6 +88,25 @@ class OidcSettings(NamedTuple):
     algorithms: tuple[str, ...]
 
 
+class ClockSettings(NamedTuple):
+    """What :class:`erasure.domain.clock.ClockPolicy` is made of: ``(sla_hours, patience_minutes, second_look_hours,
+    own_backup_days)``."""
+
+    sla_hours: int
+    patience_minutes: int
+    second_look_hours: int
+    own_backup_days: int
+
+    @classmethod
+    def read(cls, reader: _Reader) -> ClockSettings:
+        return cls(
+            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
+            patience_minutes=reader.integer("PATIENCE_MINUTES", 15, 1, 120),
+            second_look_hours=reader.integer("SECOND_LOOK_HOURS", 24, 0, 720),
+            own_backup_days=reader.integer("OWN_BACKUP_DAYS", 7, 1, 35),
+        )
+
+
 class SubjectApiSettings(NamedTuple):
     """``confirm_wait_seconds``: how long a confirmation may wait, below the gateway's own limit of 29 seconds.
     ``paths_are_encoded``: the gateway hands paths over as they were sent, as API Gateway does; emulators may not.
@@ -102,8 +121,8 @@ class SubjectApiSettings(NamedTuple):
     oidc: OidcSettings
     delete_id_seconds: int
     confirm_wait_seconds: int
-    sla_hours: int
     purge_days: int
+    clock: ClockSettings
     paths_are_encoded: bool
     reader_function: str
 
@@ -128,8 +147,8 @@ class SubjectApiSettings(NamedTuple):
             ),
             delete_id_seconds=reader.integer("DELETE_ID_SECONDS", 300, 1, 3600),
             confirm_wait_seconds=reader.integer("CONFIRM_WAIT_SECONDS", 25, 0, 300),
-            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
             purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+            clock=ClockSettings.read(reader),
             paths_are_encoded=reader.flag("PATHS_ARE_ENCODED", default=True),
             reader_function=reader.text("READER_FUNCTION"),
         )
@@ -153,8 +172,10 @@ class BackendApiSettings(NamedTuple):
     verify_target_function: str
     key_mode: str
     calls_per_minute: int
-    sla_hours: int
     purge_days: int
+    retention_hours: int
+    retention_report_hours: int
+    clock: ClockSettings
     paths_are_encoded: bool
 
     @classmethod
@@ -176,8 +197,10 @@ class BackendApiSettings(NamedTuple):
             verify_target_function=reader.text("VERIFY_TARGET_FUNCTION"),
             key_mode=reader.choice("KEY_MODE", MODES),
             calls_per_minute=reader.integer("CALLS_PER_MINUTE", 600, 1, 60_000),
-            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
             purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+            retention_hours=reader.integer("RETENTION_HOURS", 24, 1, 720),
+            retention_report_hours=reader.integer("RETENTION_REPORT_HOURS", 24, 0, 720),
+            clock=ClockSettings.read(reader),
             paths_are_encoded=reader.flag("PATHS_ARE_ENCODED", default=True),
         )
         reader.finish()
@@ -214,6 +237,7 @@ class PlanJobSettings(NamedTuple):
     reader_function: str
     control_bucket: str
     inline_units: int
+    digest_key_secret_arn: str
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> PlanJobSettings:
@@ -228,6 +252,7 @@ class PlanJobSettings(NamedTuple):
             reader_function=reader.text("READER_FUNCTION"),
             control_bucket=reader.text("CONTROL_BUCKET"),
             inline_units=reader.integer("INLINE_UNITS", 40, 1, 40),
+            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN"),
         )
         reader.finish()
         return settings
@@ -236,9 +261,10 @@ class PlanJobSettings(NamedTuple):
 class EraserSettings(NamedTuple):
     """``slice_margin_seconds``: a slice begins no new work this long before the function's time is up.
     ``capacity_share``: percent of a provisioned table's capacity that erasing may take. ``digest_key_secret_arn``:
-    of the eraser that redacts."""
+    for digests in the place of values, and to know the items of held subjects."""
 
     requests_table: str
+    registry_table: str
     slice_margin_seconds: int
     capacity_share: int
     digest_key_secret_arn: str
@@ -250,9 +276,10 @@ class EraserSettings(NamedTuple):
         reader = _Reader(environment)
         settings = cls(
             requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
             slice_margin_seconds=reader.integer("SLICE_MARGIN_SECONDS", 15, 1, 600),
             capacity_share=reader.integer("CAPACITY_SHARE", 50, 1, 100),
-            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN", ""),
+            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN"),
             external_id=reader.text("TARGET_EXTERNAL_ID", ""),
         )
         reader.finish()
@@ -263,9 +290,11 @@ class VerifyTargetSettings(NamedTuple):
     """``max_verify_rounds``: how often what verification still finds goes back to the eraser."""
 
     requests_table: str
+    registry_table: str
     slice_margin_seconds: int
     max_verify_rounds: int
     capacity_share: int
+    digest_key_secret_arn: str
     external_id: str
 
     @classmethod
@@ -274,9 +303,11 @@ class VerifyTargetSettings(NamedTuple):
         reader = _Reader(environment)
         settings = cls(
             requests_table=reader.text("REQUESTS_TABLE"),
+            registry_table=reader.text("REGISTRY_TABLE"),
             slice_margin_seconds=reader.integer("SLICE_MARGIN_SECONDS", 15, 1, 600),
             max_verify_rounds=reader.integer("MAX_VERIFY_ROUNDS", 3, 1, 10),
             capacity_share=reader.integer("CAPACITY_SHARE", 50, 1, 100),
+            digest_key_secret_arn=reader.text("DIGEST_KEY_SECRET_ARN"),
             external_id=reader.text("TARGET_EXTERNAL_ID", ""),
         )
         reader.finish()
@@ -286,33 +317,21 @@ class VerifyTargetSettings(NamedTuple):
 class CloseJobSettings(NamedTuple):
     requests_table: str
     audit_table: str
+    event_bus: str
+    clock: ClockSettings
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> CloseJobSettings:
         """From ``environment`` (default: the process's). Raises :class:`SettingsError`."""
         reader = _Reader(environment)
-        settings = cls(requests_table=reader.text("REQUESTS_TABLE"), audit_table=reader.text("AUDIT_TABLE"))
+        settings = cls(
+            requests_table=reader.text("REQUESTS_TABLE"),
+            audit_table=reader.text("AUDIT_TABLE"),
+            event_bus=reader.text("EVENT_BUS"),
+            clock=ClockSettings.read(reader),
+        )
         reader.finish()
         return settings
-
-
-class ClockSettings(NamedTuple):
-    """What :class:`erasure.domain.clock.ClockPolicy` is made of: ``(sla_hours, patience_minutes, second_look_hours,
-    own_backup_days)``."""
-
-    sla_hours: int
-    patience_minutes: int
-    second_look_hours: int
-    own_backup_days: int
-
-    @classmethod
-    def read(cls, reader: _Reader) -> ClockSettings:
-        return cls(
-            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
-            patience_minutes=reader.integer("PATIENCE_MINUTES", 15, 1, 120),
-            second_look_hours=reader.integer("SECOND_LOOK_HOURS", 24, 0, 720),
-            own_backup_days=reader.integer("OWN_BACKUP_DAYS", 7, 1, 35),
-        )
 
 
 class SlaWatchSettings(NamedTuple):
@@ -346,15 +365,20 @@ class SlaWatchSettings(NamedTuple):
 
 
 class RetentionSweepSettings(NamedTuple):
-    """``reader_function``: may read the targets, and is asked whether an account is gone."""
+    """``reader_function``: may read the targets, and is asked whether an account is gone.
+    ``retention_hours``: how often retention rules run; ``retention_report_hours``: how long after its first report a
+    rule begins to erase."""
 
     requests_table: str
     registry_table: str
     audit_table: str
     batch_queue_url: str
     reader_function: str
-    sla_hours: int
+    event_bus: str
     purge_days: int
+    retention_hours: int
+    retention_report_hours: int
+    clock: ClockSettings
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> RetentionSweepSettings:
@@ -366,8 +390,11 @@ class RetentionSweepSettings(NamedTuple):
             audit_table=reader.text("AUDIT_TABLE"),
             batch_queue_url=reader.text("BATCH_QUEUE_URL"),
             reader_function=reader.text("READER_FUNCTION"),
-            sla_hours=reader.integer("SLA_HOURS", 72, 1, 720),
+            event_bus=reader.text("EVENT_BUS"),
             purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
+            retention_hours=reader.integer("RETENTION_HOURS", 24, 1, 720),
+            retention_report_hours=reader.integer("RETENTION_REPORT_HOURS", 24, 0, 720),
+            clock=ClockSettings.read(reader),
         )
         reader.finish()
         return settings

@@ -30,8 +30,6 @@ PREVIEW_SECONDS = 18.0
 """How long the reader looks for a person's data while they wait."""
 PREVIEW_CALL_SECONDS = 22.0
 """How long its answer is waited for, within the 26 seconds that the API's function has."""
-LOOKUP_SECONDS = 15.0
-"""How long the sweep waits to hear whether an account is gone; what it does not hear, the next sweep asks again."""
 READER_SECONDS = 240
 """How long planning waits for what the reader finds out; it has a minute for the rest."""
 
@@ -68,7 +66,9 @@ def handler_for(function: str) -> Handler:
 
 def build_subject_api(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
+    from erasure.adapters.audit_log import DynamoDBAuditLog
     from erasure.adapters.data_map_store import DynamoDBDataMapStore
+    from erasure.adapters.hold_store import DynamoDBHoldStore
     from erasure.adapters.messaging import SQSJobQueue
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.secret import DigestKey
@@ -108,7 +108,11 @@ def build_subject_api(environment: Environment, clients: Clients) -> Handler:
         queue=SQSJobQueue(_getter(clients, "sqs"), settings.interactive_queue_url),
         digest_key=digest_key,
         now=utc_now,
-        policy=SelfDeletionPolicy.of(settings.delete_id_seconds, settings.sla_hours, settings.purge_days),
+        policy=SelfDeletionPolicy.of(
+            settings.delete_id_seconds, settings.clock.sla_hours, settings.purge_days, settings.clock.patience_minutes
+        ),
+        holds=DynamoDBHoldStore(dynamodb, settings.registry_table),
+        audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
     )
     verifier = TokenVerifier.from_settings(settings.oidc)
     return make_subject_api(service, verifier, settings, Logger(), plans)
@@ -132,11 +136,14 @@ def build_start_jobs(environment: Environment, clients: Clients) -> Handler:
 
 def build_plan_job(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.audit_log import DynamoDBAuditLog
+    from erasure.adapters.clock_store import DynamoDBClockStore
     from erasure.adapters.data_map_store import DynamoDBDataMapStore
     from erasure.adapters.data_reader import LambdaDataReader
+    from erasure.adapters.hold_store import DynamoDBHoldStore
     from erasure.adapters.manifests import S3Manifests
     from erasure.adapters.messaging import LambdaFunctions
     from erasure.adapters.request_store import DynamoDBRequestStore
+    from erasure.adapters.secret import DigestKey
     from erasure.adapters.task_store import DynamoDBTaskStore
     from erasure.entry.workers import make_plan_job
     from erasure.services.plan_job import PlanJobDependencies
@@ -155,6 +162,9 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
         audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
         reader=LambdaDataReader(functions),
         now=utc_now,
+        holds=DynamoDBHoldStore(dynamodb, settings.registry_table),
+        clock=DynamoDBClockStore(dynamodb, settings.requests_table, settings.audit_table),
+        digest_key=DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn),
     )
     erasers = {"dynamodb": settings.erase_dynamodb_function, "s3": settings.erase_s3_function}
     manifests = S3Manifests(_getter(clients, "s3"), settings.control_bucket)
@@ -162,12 +172,9 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
 
 
 def build_erase_dynamodb(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
-    from erasure.adapters.secret import DigestKey
     from erasure.entry.target_wiring import ERASES_ITEMS
 
-    settings = env.EraserSettings.load(environment)
-    key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
-    return _build_eraser(settings, clients, ERASES_ITEMS, targets, key)
+    return _build_eraser(env.EraserSettings.load(environment), clients, ERASES_ITEMS, targets)
 
 
 def build_erase_s3(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
@@ -181,9 +188,10 @@ def _build_eraser(
     clients: Clients,
     purpose: Mapping[str, str],
     targets: Targets | None,
-    digest_key: Callable[[], bytes] | None = None,
 ) -> Handler:
+    from erasure.adapters.hold_store import DynamoDBHoldStore
     from erasure.adapters.request_store import DynamoDBRequestStore
+    from erasure.adapters.secret import DigestKey
     from erasure.adapters.sessions import SessionName
     from erasure.adapters.task_store import DynamoDBTaskStore
     from erasure.entry.target_wiring import MadeReader, make_targets
@@ -192,19 +200,23 @@ def _build_eraser(
 
     dynamodb, name = _getter(clients, "dynamodb"), SessionName()
     sessions = _sessions(clients, name, settings.external_id)
-    share = settings.capacity_share
-    own = targets or make_targets(clients, sessions, purpose, capacity_share=share, digest_key=digest_key)
+    holds = DynamoDBHoldStore(dynamodb, settings.registry_table)
+    key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
+    own = targets or make_targets(clients, sessions, purpose, capacity_share=settings.capacity_share, digest_key=key)
     use = EraseUnitDependencies(
         DynamoDBRequestStore(dynamodb, settings.requests_table),
         DynamoDBTaskStore(dynamodb, settings.requests_table),
         own,
         MadeReader(own),
+        holds=holds,
     )
     return make_eraser(use, settings.slice_margin_seconds, name, Logger())
 
 
 def build_verify_target(environment: Environment, clients: Clients, targets: Targets | None = None) -> Handler:
+    from erasure.adapters.hold_store import DynamoDBHoldStore
     from erasure.adapters.request_store import DynamoDBRequestStore
+    from erasure.adapters.secret import DigestKey
     from erasure.adapters.sessions import SessionName
     from erasure.adapters.task_store import DynamoDBTaskStore
     from erasure.entry.target_wiring import READS, MadeReader, make_targets
@@ -214,13 +226,16 @@ def build_verify_target(environment: Environment, clients: Clients, targets: Tar
     settings = env.VerifyTargetSettings.load(environment)
     dynamodb, name = _getter(clients, "dynamodb"), SessionName()
     sessions = _sessions(clients, name, settings.external_id)
-    own = targets or make_targets(clients, sessions, READS, capacity_share=settings.capacity_share)
+    holds = DynamoDBHoldStore(dynamodb, settings.registry_table)
+    key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
+    own = targets or make_targets(clients, sessions, READS, capacity_share=settings.capacity_share, digest_key=key)
     use = VerifyUnitDependencies(
         DynamoDBRequestStore(dynamodb, settings.requests_table),
         DynamoDBTaskStore(dynamodb, settings.requests_table),
         own,
         settings.max_verify_rounds,
         MadeReader(own),
+        holds=holds,
     )
     return make_verify_target(use, settings.slice_margin_seconds, name, Logger())
 
@@ -234,8 +249,10 @@ def _sessions(clients: Clients, name: Callable[[], str], external_id: str) -> As
 
 def build_close_job(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.audit_log import DynamoDBAuditLog
+    from erasure.adapters.events import EventBridgeBus
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.task_store import DynamoDBTaskStore
+    from erasure.domain.clock import ClockPolicy
     from erasure.entry.workers import make_close_job
 
     settings = env.CloseJobSettings.load(environment)
@@ -244,44 +261,23 @@ def build_close_job(environment: Environment, clients: Clients) -> Handler:
         requests=DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table),
         tasks=DynamoDBTaskStore(dynamodb, settings.requests_table),
         audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
+        events=EventBridgeBus(_getter(clients, "events"), settings.event_bus),
+        policy=ClockPolicy.of(*settings.clock),
         now=utc_now,
         logger=Logger(),
     )
 
 
 def build_retention_sweep(environment: Environment, clients: Clients) -> Handler:
-    from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore
-    from erasure.adapters.audit_log import DynamoDBAuditLog
-    from erasure.adapters.data_map_store import DynamoDBDataMapStore
-    from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue
-    from erasure.adapters.request_store import DynamoDBRequestStore
-    from erasure.entry.sweeps import make_retention_sweep
-    from erasure.services.commands import ErasurePolicy
-    from erasure.services.current_map import CurrentMap
-    from erasure.services.follow_ups import FollowUps
+    from erasure.entry.clock_wiring import build_retention_sweep as build
 
-    settings = env.RetentionSweepSettings.load(environment)
-    dynamodb = _getter(clients, "dynamodb")
-    requests_table, registry_table, audit_table = settings[:3]
-    requests = DynamoDBRequestStore(dynamodb, requests_table, audit_table, registry_table)
-    queue = SQSJobQueue(_getter(clients, "sqs"), settings.batch_queue_url)
-    functions = LambdaFunctions(
-        lambda: clients.get("lambda", read_timeout=LOOKUP_SECONDS, total_max_attempts=1),
-        {"verify_target": settings.reader_function},
-    )
-    follow_ups = FollowUps(
-        requests=requests,
-        acceptance=DynamoDBAcceptanceStore(
-            dynamodb, requests_table=requests_table, audit_table=audit_table, registry_table=registry_table
-        ),
-        audit=DynamoDBAuditLog(dynamodb, audit_table),
-        accounts=LambdaAccountReader(functions),
-        data_map=CurrentMap(DynamoDBDataMapStore(dynamodb, registry_table)),
-        queue=queue,
-        now=utc_now,
-        policy=ErasurePolicy(settings.sla_hours, settings.purge_days),
-    )
-    return make_retention_sweep(requests=requests, queue=queue, follow_ups=follow_ups, now=utc_now, logger=Logger())
+    return build(env.RetentionSweepSettings.load(environment), clients)
+
+
+def build_sla_watch(environment: Environment, clients: Clients) -> Handler:
+    from erasure.entry.clock_wiring import build_sla_watch as build
+
+    return build(env.SlaWatchSettings.load(environment), clients)
 
 
 def _getter(clients: Clients, service: str) -> Callable[[], Any]:
@@ -298,4 +294,5 @@ BUILDERS: dict[str, Callable[..., Handler]] = {
     "verify_target": build_verify_target,
     "close_job": build_close_job,
     "retention_sweep": build_retention_sweep,
+    "sla_watch": build_sla_watch,
 }

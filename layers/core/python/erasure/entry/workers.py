@@ -15,7 +15,7 @@ from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.entry import reader
 from erasure.errors import InvalidInputError, places_of
-from erasure.ports import AuditLog, Clock, RequestStore, TaskStore, Workflow
+from erasure.ports import AuditLog, Clock, EventBus, RequestStore, TaskStore, Workflow
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.side_by_side import side_by_side
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, holds_anything, verify_unit
@@ -24,6 +24,7 @@ from erasure.targets.protocol import Deadline
 if TYPE_CHECKING:
     from erasure.adapters.manifests import S3Manifests
     from erasure.adapters.sessions import SessionName
+    from erasure.domain.clock import ClockPolicy
     from erasure.domain.plan import Unit
     from erasure.services.plan_job import PlanJobDependencies
 
@@ -209,8 +210,18 @@ class _Verifier:
         return {**_unit_of(event), **following}
 
 
-def make_close_job(*, requests: RequestStore, tasks: TaskStore, audit: AuditLog, now: Clock, logger: Logger) -> Handler:
-    """Close the job and count it: EMF metrics ``RequestsFinished``, ``RequestsWithAttention``, ``SecondsToFinish``."""
+def make_close_job(
+    *,
+    requests: RequestStore,
+    tasks: TaskStore,
+    audit: AuditLog,
+    events: EventBus,
+    policy: ClockPolicy,
+    now: Clock,
+    logger: Logger,
+) -> Handler:
+    """Close the job and count it: EMF metrics ``RequestsFinished``, ``RequestsWithAttention``, ``SecondsToFinish``,
+    ``FinishedWithinSla``, ``FinishedLate``, ``LateArrivals``."""
     from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
     from erasure.services.close_job import close_job
@@ -220,9 +231,25 @@ def make_close_job(*, requests: RequestStore, tasks: TaskStore, audit: AuditLog,
     @metrics.log_metrics
     def handle(event: Any, _context: Any) -> dict[str, Any]:
         job_id = event["job_id"]
-        closed = close_job(job_id, event["request_ids"], requests=requests, tasks=tasks, audit=audit, now=now)
-        metrics.add_metric("RequestsFinished", MetricUnit.Count, len(closed.finished))
-        metrics.add_metric("RequestsWithAttention", MetricUnit.Count, len(closed.attention))
+        closed = close_job(
+            job_id,
+            event["request_ids"],
+            requests=requests,
+            tasks=tasks,
+            audit=audit,
+            now=now,
+            events=events,
+            policy=policy,
+        )
+        counts = {
+            "RequestsFinished": len(closed.finished),
+            "RequestsWithAttention": len(closed.attention),
+            "FinishedWithinSla": closed.within,
+            "FinishedLate": closed.late,
+            "LateArrivals": closed.late_arrivals,
+        }
+        for name, count in counts.items():
+            metrics.add_metric(name, MetricUnit.Count, count)
         for seconds in closed.finished:
             metrics.add_metric("SecondsToFinish", MetricUnit.Seconds, seconds)
         level = logger.warning if closed.attention else logger.info
