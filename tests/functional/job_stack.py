@@ -46,6 +46,7 @@ EXAMPLE_REQUEST = "er_01K8ZQ4W7M3T9X5B2C6D8F0G1H"
 
 BATCH_QUEUE_ARN = "arn:aws:sqs:us-east-1:123456789012:erasure-batch"
 CONTROL_BUCKET = "erasure-control"
+EVENT_BUS = "erasure"
 DIGEST_KEY = "a key of the tests"
 ERASERS = {"erasure-erase-dynamodb": "erase_dynamodb", "erasure-erase-s3": "erase_s3"}
 Keys = tuple[str, ...]
@@ -132,6 +133,8 @@ class JobStack:
             "s3": S3Target(make_s3_client(session)),
         }
         secrets: Any = session.create_client("secretsmanager")
+        self.events: Any = session.create_client("events")
+        self.events.create_event_bus(Name=EVENT_BUS)
         self.secret = secrets.create_secret(Name="digest-key", SecretString=DIGEST_KEY)
         self.clients = Clients(
             session,
@@ -139,6 +142,7 @@ class JobStack:
                 "dynamodb": self.dynamodb,
                 "sqs": self.sqs,
                 "stepfunctions": self.stepfunctions,
+                "events": self.events,
                 "lambda": _Workers(self),
             },
         )
@@ -172,6 +176,7 @@ class JobStack:
             "CONTROL_BUCKET": CONTROL_BUCKET,
             "INLINE_UNITS": str(self.inline_units),
             "DIGEST_KEY_SECRET_ARN": self.secret["ARN"],
+            "EVENT_BUS": EVENT_BUS,
         }
 
     def _build(self, name: str) -> Handler:

@@ -61,7 +61,11 @@ class FollowUps:
 
         return sum(side_by_side(take_up, requests[:AT_ONCE], PARALLEL))
 
-    def _take_up(self, request: ErasureRequest) -> bool:
+    def _take_up(self, listed: ErasureRequest) -> bool:
+        # As its record is now: it may have been purged since it was listed, by this very sweep.
+        request = self.requests.get(listed.request_id)
+        if request is None or request.follow_up_at is None:
+            return False
         reason = self._why_not(request)
         if reason is not None:
             self._note(request, NOT_FOLLOWED, {"reason": reason})
