@@ -130,7 +130,8 @@ class FakeClockStore:
 
     def purge(self, request: ErasureRequest, now: datetime, entry: AuditEntry) -> bool:
         def may_go(record: ErasureRequest, read: ErasureRequest) -> bool:
-            return record.state == read.state != HELD and record.job_id == read.job_id
+            names = ("state", "job_id", "scan_at")
+            return record.state != HELD and all(getattr(record, name) == getattr(read, name) for name in names)
 
         def changes(record: ErasureRequest) -> dict[str, Any]:
             self._requests.waiting.pop(record.request_id, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,8 @@ def make_fakes() -> Stores:
         data_maps=fakes.FakeDataMapStore(),
         audit=audit,
         force_state=force_state,
-        everything=lambda: repr((requests.records, requests.waiting)),
+        # Not as a subject shows itself: that hides its id.
+        everything=lambda: repr([asdict(record) for record in requests.records.values()]),
         open_request_ids=lambda: {key for key, record in requests.records.items() if record.state in OPEN_STATES},
     )
 

@@ -97,6 +97,7 @@ def _made_by_the_service(request: ErasureRequest) -> Item:
         "follows": request.follows,
         "only_targets": list(request.only_targets) or None,
         "identifiers": {name: list(known) for name, known in request.identifiers.items()} or None,
+        "hold_digests": list(request.hold_digests) or None,
         "scan_at": None if request.scan_at is None else format_time(request.scan_at),
     }
     return to_item(values)

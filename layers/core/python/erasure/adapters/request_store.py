@@ -112,7 +112,7 @@ class DynamoDBRequestStore:
             if self._transactions.change(update, also=[{"Put": listed}]):
                 return True
             current = self.get(request.request_id)
-            if current is None or current.state != STARTED or current.job_id != job_id:
+            if current is None or current.state != STARTED or current.job_id != job_id or current.purged_at:
                 return False
             known = current.scan_at
         raise UnavailableError("the request was changed at the same moment")
