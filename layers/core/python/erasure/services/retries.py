@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from erasure.domain.audit import AuditEntry
 from erasure.domain.request import CANCELLED, REQUESTED, STARTED, ErasureRequest
@@ -34,23 +35,25 @@ def send_untaken(
     now: Clock,
     delay_seconds: int = 0,
 ) -> set[str]:
-    """Keep and queue those of the requests that no job has taken yet; returns those that are cancelled.
+    """Keep those of the requests that no job has taken yet, and queue what does not wait for its time; returns those
+    that are cancelled.
 
     The call that made them may have died before it did. A second message does no harm: jobs claim their requests.
     """
     found = requests.get_many(request_ids) if request_ids else {}
-    untaken = [request_id for request_id, request in found.items() if _is_untaken(request)]
+    untaken = [request_id for request_id, request in found.items() if request.state == REQUESTED]
     if untaken:
         keep(untaken, audit=audit, now=now)
         found = {**found, **requests.get_many(untaken)}
-        untaken = [request_id for request_id in untaken if _is_untaken(found[request_id])]
-    if untaken:
-        queue.send(untaken, 1, delay_seconds=delay_seconds)
+    moment = now()
+    to_send = [request_id for request_id in untaken if _is_to_be_sent(found[request_id], moment)]
+    if to_send:
+        queue.send(to_send, 1, delay_seconds=delay_seconds)
     return {request_id for request_id, request in found.items() if request.state == CANCELLED}
 
 
-def _is_untaken(request: ErasureRequest) -> bool:
-    return request.state == REQUESTED and request.not_before is None
+def _is_to_be_sent(request: ErasureRequest, now: datetime) -> bool:
+    return request.state == REQUESTED and (request.not_before is None or request.not_before <= now)
 
 
 def send_again(
