@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from erasure.adapters.sessions import AssumedSessions
     from erasure.domain.plan import Shard
     from erasure.domain.target_spec import TargetSpec
+    from erasure.ports import HoldReader
     from erasure.targets.protocol import Deadline, Item, Target, Values
 
 S3_CONCURRENCY = 8
@@ -53,9 +54,11 @@ def make_targets(
     *,
     capacity_share: int,
     digest_key: Callable[[], bytes] | None = None,
+    holds: HoldReader | None = None,
 ) -> Made:
     """The targets of one function. ``purpose``: by kind, what the function's role may do with targets of that kind.
-    ``capacity_share``: percent. ``digest_key``: of functions that redact."""
+    ``capacity_share``: percent. ``digest_key``: of functions that redact, or that make runs by age; those ask ``holds``
+    before anything goes."""
 
     def make_tables(session: Any, _account: str | None = None) -> Tables:
         # The application's tables get a client of their own: there the target itself retries and paces.
@@ -63,7 +66,7 @@ def make_targets(
         from erasure.targets.dynamodb_calls import client_options
 
         client = session.create_client("dynamodb", config=Config(**client_options(tasks=PARALLEL_TASKS)))
-        return DynamoDBTarget(client, digest_key=digest_key, capacity_share=capacity_share / 100)
+        return DynamoDBTarget(client, digest_key=digest_key, holds=holds, capacity_share=capacity_share / 100)
 
     def make_buckets(session: Any, account: str | None = None) -> Target:
         # Another account's buckets have to be that account's; our own role is limited to our own.
@@ -71,7 +74,13 @@ def make_targets(
         from erasure.targets.s3_client import make_s3_client
 
         config = client_config(max_pool_connections=PARALLEL_TASKS * (S3_CONCURRENCY + 2))
-        return S3Target(make_s3_client(session, config), concurrency=S3_CONCURRENCY, expected_owner=account)
+        return S3Target(
+            make_s3_client(session, config),
+            concurrency=S3_CONCURRENCY,
+            expected_owner=account,
+            holds=holds,
+            digest_key=digest_key,
+        )
 
     def tables() -> Target:
         own, use = make_tables(clients.session), purpose.get("dynamodb", VERIFY)

@@ -20,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from erasure.domain.plan import Shard
 from erasure.domain.target_spec import DIGEST, DynamoDBRule, TargetSpec
 from erasure.errors import TargetError, UnavailableError
-from erasure.ports import Clock
+from erasure.ports import Clock, HoldReader
+from erasure.targets.dynamodb_by_age import ByAge
 from erasure.targets.dynamodb_calls import UNAVAILABLE, Calls
 from erasure.targets.dynamodb_change import Changer
 from erasure.targets.dynamodb_deletes import BATCH_ITEMS, Conditional, Deleter
@@ -42,6 +43,7 @@ from erasure.targets.dynamodb_redact import ONLY_LOOKING, Redaction, make_redact
 from erasure.targets.dynamodb_scan import Scan, reading_of, shards_of
 from erasure.targets.dynamodb_sweep import OnCounted, Progress, Sweep, Way
 from erasure.targets.dynamodb_verify import LEFT_BOUND, Looker, count_left
+from erasure.targets.held import Holds
 from erasure.targets.protocol import (
     Deadline,
     Guard,
@@ -71,8 +73,9 @@ class DynamoDBTarget:
     :func:`erasure.targets.dynamodb_calls.client_options`. ``workers``: batches of one erasure in flight.
     ``conditional``: how items found through an index are deleted, ``"batch"`` (25 PartiQL statements a call) or
     ``"single"`` (DeleteItem, for engines whose PartiQL has no conditional DELETE). ``digest_key``: returns the key of
-    the digests that redacting puts in the place of values; only erasing needs it, and only where the rules say
-    ``digest``. ``capacity_share``: how much of what a provisioned table and its indexes are paid for erasing may take
+    the digests that redacting puts in the place of values, and of the marks of legal holds; ``holds``: asked about
+    these. Only erasing needs the key, and only where the rules say ``digest``; but runs by age need both, whoever makes
+    them. ``capacity_share``: how much of what a provisioned table and its indexes are paid for erasing may take
     (more than 0, at most 1); the rest is the application's. ``now`` (by which items are retained), ``sleep``,
     ``random`` and ``clock`` can be replaced in tests.
 
@@ -92,6 +95,7 @@ class DynamoDBTarget:
         workers: int = 4,
         conditional: Conditional = "batch",
         digest_key: Callable[[], bytes] | None = None,
+        holds: HoldReader | None = None,
         capacity_share: float = DEFAULT_CAPACITY_SHARE,
         now: Clock = _utc_now,
         sleep: Callable[[float], None] = time.sleep,
@@ -108,6 +112,15 @@ class DynamoDBTarget:
         self._clock = clock
         self._descriptions: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._lock = threading.Lock()
+        self._by_age = ByAge(
+            self._calls,
+            self._pacers,
+            None if holds is None or digest_key is None else Holds(holds, digest_key),
+            self._describe,
+            self._redaction,
+            self._share,
+            workers,
+        )
 
     def erase(
         self,
@@ -128,6 +141,9 @@ class DynamoDBTarget:
         results = [SliceResult(0, done=False) for _ in subjects]
         if deadline.expired():
             return results
+        if spec.goes_by_age:
+            result = self._by_age.erase(spec, deadline, on_erased, scan)
+            return [result if position == 0 else replace(result, erased=0) for position in range(len(subjects))]
         found, problems, description = self._plans(spec, subjects, deadline, scan, writing=True)
         for position, error in problems.items():
             results[position] = SliceResult(0, done=False, problem=error.code, permanent=error.permanent)
@@ -154,6 +170,8 @@ class DynamoDBTarget:
         results = [VerifyResult(0, complete=False) for _ in subjects]
         if deadline.expired():
             return results
+        if spec.goes_by_age:
+            return [self._by_age.verify(spec, deadline, scan)] * len(subjects)
         found, problems, description = self._plans(spec, subjects, deadline, scan, writing=False)
         for position, error in problems.items():
             results[position] = VerifyResult(0, complete=False, problem=error.code, permanent=error.permanent)

@@ -223,6 +223,15 @@ def condition_values(matches: tuple[Match, ...]) -> dict[str, Any]:
 
 def render_matches(rule: DynamoDBRule, values: Mapping[str, str]) -> tuple[Match, ...]:
     """The rule with the subject's values. Raises :class:`TargetError`; needs no call."""
+    return tuple(
+        Match(key_rule.attribute, _rendered(template, values), key_rule.prefix)
+        for key_rule, template in zip(key_rules(rule), checked_templates(rule), strict=True)
+    )
+
+
+def checked_templates(rule: DynamoDBRule) -> list[Template]:
+    """The templates of the rule's attributes, in their order. Raises :class:`TargetError` for a rule that could match
+    anybody else's items."""
     if rule.partition.prefix:
         raise mismatch("a partition key can only be matched as a whole")
     rules = key_rules(rule)
@@ -236,10 +245,7 @@ def render_matches(rule: DynamoDBRule, values: Mapping[str, str]) -> tuple[Match
             raise mismatch("a sort key prefix needs a separator after its last placeholder")
         if not rule.sort.template:
             raise mismatch("a sort key prefix is empty")
-    return tuple(
-        Match(key_rule.attribute, _rendered(template, values), key_rule.prefix)
-        for key_rule, template in zip(rules, templates, strict=True)
-    )
+    return templates
 
 
 def render_detachment(rule: DynamoDBRule, detach: DetachRule, values: Mapping[str, str]) -> Detachment:

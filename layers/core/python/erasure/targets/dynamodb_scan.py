@@ -24,7 +24,7 @@ from erasure.domain.plan import Shard
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_calls import MAX_ATTEMPTS, THROTTLED, Calls
 from erasure.targets.dynamodb_pacing import DEFAULT_CAPACITY_SHARE, Pacer, Share, read_ceiling, read_units
-from erasure.targets.dynamodb_plan import Attributes, mismatch
+from erasure.targets.dynamodb_plan import Attributes, ErasePlan, mismatch
 from erasure.targets.dynamodb_sweep import Batches, Claim, OnCounted, Progress, Way
 from erasure.targets.protocol import Deadline, ScanRange
 
@@ -94,6 +94,39 @@ def reading_of(description: Mapping[str, Any], pacer: Pacer, *, consistent: bool
     return Reading(consistent, pacer, readers, page_items)
 
 
+class ScanPages:
+    """Pages of a scan, at the pace of ``reading`` and until the deadline. Several threads may read at once."""
+
+    def __init__(self, calls: Calls, reading: Reading, deadline: Deadline) -> None:
+        self._calls = calls
+        self._reading = reading
+        self._deadline = deadline
+        self._expected_units = 1.0
+
+    def read(self, arguments: dict[str, Any]) -> Any:
+        """One page, again while what keeps it may pass; ``None``: there is no time for it. Raises
+        :class:`TargetError`."""
+        attempt = 0
+        while True:
+            reserved = self._expected_units
+            if not self._calls.wait(self._reading.pacer.reserve(reserved), self._deadline):
+                return None
+            try:
+                page = self._calls.once("scan", arguments)
+            except TargetError as error:
+                failure = error
+            else:
+                self._expected_units = read_units(page, reserved)
+                self._reading.pacer.settle(reserved, self._expected_units)
+                return page
+            self._reading.pacer.settle(reserved, 0)
+            if failure.code == THROTTLED:
+                self._reading.pacer.throttled()
+            attempt += 1
+            if failure.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
+                raise failure
+
+
 class Scan:
     """One run over what is left of ``scan``, whose ``done`` it counts up. ``way``: what is done to items that were
     found (``query`` is not used). ``on_counted``: told in the caller's thread, may raise, which ends the run."""
@@ -109,7 +142,6 @@ class Scan:
         workers: int,
         on_counted: OnCounted = lambda _, __: None,
     ) -> None:
-        self._calls = calls
         self._subjects = subjects
         self._deadline = deadline
         # Pages hold keys and matches only, and may be old: who works on an item reads the rest of it.
@@ -125,7 +157,7 @@ class Scan:
         self._pages: dict[Future[Any], int] = {}
         self._read: set[int] = set()
         self._unsettled: set[int] = set()
-        self._expected_units = 1.0
+        self._read_page = ScanPages(calls, reading, deadline).read
 
     def run(self) -> TargetError | None:
         """Work until done or stopped. A problem of the table, which is returned, is that of all who are not done."""
@@ -185,29 +217,6 @@ class Scan:
             arguments = self._arguments | start | {"Segment": segment}
             self._pages[pool.submit(self._read_page, arguments)] = segment
 
-    def _read_page(self, arguments: dict[str, Any]) -> Any:
-        """One page, again while what keeps it may pass; ``None``: there is no time for it. Raises
-        :class:`TargetError`."""
-        attempt = 0
-        while True:
-            reserved = self._expected_units
-            if not self._calls.wait(self._reading.pacer.reserve(reserved), self._deadline):
-                return None
-            try:
-                page = self._calls.once("scan", arguments)
-            except TargetError as error:
-                failure = error
-            else:
-                self._expected_units = read_units(page, reserved)
-                self._reading.pacer.settle(reserved, self._expected_units)
-                return page
-            self._reading.pacer.settle(reserved, 0)
-            if failure.code == THROTTLED:
-                self._reading.pacer.throttled()
-            attempt += 1
-            if failure.permanent or attempt >= MAX_ATTEMPTS or not self._calls.pause(attempt, self._deadline):
-                raise failure
-
     def _claim(self, segment: int, items: list[Attributes], batches: Batches) -> bool:
         """Put what is some subject's into batches; False: no more may be sent."""
         batches.make_room()
@@ -238,18 +247,25 @@ class Scan:
             self._scan.done += 1
 
 
-def _arguments(subjects: Sequence[Progress], reading: Reading, total: int) -> dict[str, Any]:
-    plan = subjects[0].plan
-    names, expression = plan.projection()
+def scan_arguments(plan: ErasePlan, reading: Reading, total: int, *more: str) -> dict[str, Any]:
+    """Arguments of a Scan of one of ``total`` segments (``Segment`` is missing), for key and matched attributes and
+    ``more``."""
+    names, expression = plan.projection(*more)
     arguments: dict[str, Any] = {
         "TableName": plan.table,
         "TotalSegments": total,
         "ConsistentRead": reading.consistent,
         "ProjectionExpression": expression,
+        "ExpressionAttributeNames": names,
         "ReturnConsumedCapacity": "TOTAL",
     }
-    if reading.page_items is not None:
-        arguments["Limit"] = reading.page_items
+    return arguments if reading.page_items is None else arguments | {"Limit": reading.page_items}
+
+
+def _arguments(subjects: Sequence[Progress], reading: Reading, total: int) -> dict[str, Any]:
+    plan = subjects[0].plan
+    arguments = scan_arguments(plan, reading, total)
+    names: dict[str, str] = arguments["ExpressionAttributeNames"]
     clauses: list[str] = []
     values: dict[str, Any] = {}
     for number, match in enumerate(plan.matches):
@@ -262,7 +278,7 @@ def _arguments(subjects: Sequence[Progress], reading: Reading, total: int) -> di
             values |= own
     if clauses:
         arguments |= {"FilterExpression": " AND ".join(clauses), "ExpressionAttributeValues": values}
-    return arguments | {"ExpressionAttributeNames": names}
+    return arguments
 
 
 class _Owners:

@@ -17,7 +17,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from erasure.domain.target_spec import TargetSpec
+from erasure.ports import HoldReader
+from erasure.targets.held import Holds
 from erasure.targets.protocol import Deadline, Guard, OnErased, ScanRange, SliceResult, Values, VerifyResult
+from erasure.targets.s3_by_age import ByAge
 from erasure.targets.s3_calls import Outcome
 from erasure.targets.s3_client import make_s3_client, require_delete_results
 from erasure.targets.s3_pages import shared_uploads
@@ -41,7 +44,8 @@ class S3Target:
 
     ``client``: a botocore S3 client, best one of :func:`make_s3_client`. ``expected_owner``: the account that the
     buckets have to belong to; anybody else's is ``access_denied``, with nothing touched. ``concurrency``: deleting
-    calls under way at once, beside which two more may list. ``now``: by which locks end. ``sleep`` and ``random``
+    calls under way at once, beside which two more may list. ``holds``, ``digest_key``: asked about legal holds, and
+    returns the key of their marks; runs by age need both. ``now``: by which locks end. ``sleep`` and ``random``
     (0 to 1, for jitter) are replaced in tests; several threads call all three.
     """
 
@@ -51,6 +55,8 @@ class S3Target:
         *,
         expected_owner: str | None = None,
         concurrency: int = 8,
+        holds: HoldReader | None = None,
+        digest_key: Callable[[], bytes] | None = None,
         now: Callable[[], datetime] = _utc_now,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = randomness.random,
@@ -63,6 +69,8 @@ class S3Target:
         self._sleep = sleep
         self._random = random
         self._of_unit: UploadsOfUnit | None = None
+        asked = None if holds is None or digest_key is None else Holds(holds, digest_key)
+        self._by_age = ByAge(client, expected_owner, asked, self._perform, now)
 
     def for_unit(self, specs: Sequence[TargetSpec]) -> S3Target:
         """The same, for these targets of one unit, in one call: unfinished uploads of a bucket that several of them
@@ -90,6 +98,9 @@ class S3Target:
         everything else has been erased) and what rendering refuses.
         Subjects for whom the rule means the same objects get the same result, and the first of them the count.
         """
+        if spec.goes_by_age:
+            result = self._by_age.erase(spec, deadline, on_erased or _ignore)
+            return [result if position == 0 else replace(result, erased=0) for position in range(len(subjects))]
         scopes = scopes_of(spec, subjects, self._expected_owner)
         with self._pool() as pool:
             work = Slice(
@@ -121,6 +132,8 @@ class S3Target:
         S3 lists what is there at that moment (it is strongly consistent). Versions under Object Lock, in either mode
         or under a legal hold, are kept, not left, if S3 says so of each; what cannot be asked about is left.
         """
+        if spec.goes_by_age:
+            return [self._by_age.verify(spec, deadline)] * len(subjects)
         scopes = scopes_of(spec, subjects, self._expected_owner)
         with self._pool() as pool:
             uploads = self._uploads(scopes.owned, deadline)

@@ -10,7 +10,12 @@ botocore's parser. Signing, retries, endpoints and all other operations stay bot
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+_IS_WHOLE = ContextVar("is_whole", default=False)
 
 _OPENING = re.compile(r'\s*(?:<\?xml [^<>]*\?>)?\s*<ListVersionsResult(?: xmlns="[^"<>&]*")?>')
 _CLOSING = re.compile(r"</ListVersionsResult>\s*\Z")
@@ -25,9 +30,19 @@ _AROUND = ""
 _ENTRY_MEMBERS = (("Version", "Versions"), ("DeleteMarker", "DeleteMarkers"))
 
 
+@contextmanager
+def whole_listings() -> Iterator[None]:
+    """Listings that are asked for within, in this thread, have all members, as botocore gives them: dates, for one."""
+    token = _IS_WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _IS_WHOLE.reset(token)
+
+
 def read_listing(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     """A handler of botocore's ``before-parse``: read a listing, and leave nothing to read for whoever comes after."""
-    if response_dict["status_code"] == 200:
+    if response_dict["status_code"] == 200 and not _IS_WHOLE.get():
         listing = parse_listing(response_dict["body"])
         if listing is not None:
             customized_response_dict.update(listing)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote_plus
 
 from erasure.errors import TargetError
 from erasure.targets.protocol import Deadline
 from erasure.targets.s3_errors import CALL_ERRORS, MISSING, UNAVAILABLE, error_for, meaning_of_exception
+from erasure.targets.s3_listing import whole_listings
 from erasure.targets.s3_scope import Owners, Scope
 
 PAGE_ENTRIES = 1000
@@ -18,6 +20,8 @@ PAGE_ENTRIES = 1000
 Entry = dict[str, str]
 """One thing to delete: ``Key`` and ``VersionId`` of a version or delete marker, or ``Key`` and ``UploadId``."""
 
+DatedEntry = dict[str, Any]
+"""A version or delete marker with its age: see :func:`dated_version_pages`."""
 
 LONGEST_KEY_BYTES = 1024
 """What S3 takes as a key. With more it refuses to look: what an item leads to may be any text."""
@@ -41,9 +45,11 @@ class _Listing:
     id_member: str
     id_marker: str
     size_parameter: str
+    dated: bool = False
 
 
 _VERSIONS = _Listing("list_object_versions", ("Versions", "DeleteMarkers"), "VersionId", "VersionIdMarker", "MaxKeys")
+_DATED_VERSIONS = replace(_VERSIONS, dated=True)
 _UPLOADS = _Listing("list_multipart_uploads", ("Uploads",), "UploadId", "UploadIdMarker", "MaxUploads")
 
 
@@ -54,6 +60,11 @@ def version_pages(client: Any, scope: Scope, deadline: Deadline) -> Iterator[lis
     :class:`OutOfTimeError` instead of beginning a call after the deadline.
     """
     return _pages(client, _VERSIONS, scope, deadline)
+
+
+def dated_version_pages(client: Any, scope: Scope, deadline: Deadline) -> Iterator[list[DatedEntry]]:
+    """The same, with what tells how old each is: ``LastModified`` (aware), and ``IsMarker`` of a delete marker."""
+    return _pages(client, _DATED_VERSIONS, scope, deadline)
 
 
 def upload_pages(client: Any, scope: Scope, deadline: Deadline) -> Iterator[list[Entry]]:
@@ -83,7 +94,7 @@ def shared_uploads(client: Any, scopes: Mapping[int, Scope], deadline: Deadline)
     return found
 
 
-def _pages(client: Any, listing: _Listing, scope: Scope, deadline: Deadline) -> Iterator[list[Entry]]:
+def _pages(client: Any, listing: _Listing, scope: Scope, deadline: Deadline) -> Iterator[list[dict[str, Any]]]:
     if len(scope.text.encode()) > LONGEST_KEY_BYTES:
         return  # no key begins with it
     arguments: dict[str, Any] = {
@@ -96,7 +107,8 @@ def _pages(client: Any, listing: _Listing, scope: Scope, deadline: Deadline) -> 
         if deadline.expired():
             raise OutOfTimeError
         try:
-            answer = getattr(client, listing.method)(**arguments)
+            with whole_listings() if listing.dated else nullcontext():
+                answer = getattr(client, listing.method)(**arguments)
         except CALL_ERRORS as error:
             raise error_for(meaning_of_exception(error)) from None
         truncated = answer.get("IsTruncated")
@@ -115,9 +127,20 @@ def _pages(client: Any, listing: _Listing, scope: Scope, deadline: Deadline) -> 
         arguments = _continued(arguments, answer, listing)
 
 
-def _entries(answer: Any, listing: _Listing) -> list[Entry]:
+def _entries(answer: Any, listing: _Listing) -> list[dict[str, Any]]:
     encoded = answer.get("EncodingType") == "url"
     try:
+        if listing.dated:
+            return [
+                {
+                    "Key": decode_key(entry["Key"]) if encoded else entry["Key"],
+                    "VersionId": entry["VersionId"],
+                    "LastModified": entry["LastModified"],
+                    "IsMarker": member == "DeleteMarkers",
+                }
+                for member in listing.members
+                for entry in answer.get(member, ())
+            ]
         return [
             {"Key": decode_key(entry["Key"]) if encoded else entry["Key"], listing.id_member: entry[listing.id_member]}
             for member in listing.members

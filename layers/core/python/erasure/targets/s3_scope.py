@@ -100,6 +100,19 @@ def scope_of(spec: TargetSpec, values: Mapping[str, str], owner: str | None = No
     Raises :class:`TargetError` ``map_mismatch`` for a rule that could mean somebody else's objects (no placeholder
     of a subject, an open-ended prefix, nothing rendered), and what rendering raises for unsuitable values.
     """
+    bucket, template, exact = checked_template(spec)
+    text = template.render(values)
+    if not text:
+        raise _refused("the rule is empty")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # Half a surrogate pair has no UTF-8 form, so no key can hold it.
+        raise TargetError("ambiguous_identifier", permanent=True, detail="a value is not valid Unicode")
+    return Scope(bucket, text, exact, owner)
+
+
+def checked_template(spec: TargetSpec) -> tuple[str, Template, bool]:
+    """The bucket of the target, the template of its keys, and whether it is that of whole keys. Raises
+    :class:`TargetError` for a rule that could mean somebody else's objects."""
     rule = spec.s3
     if rule is None or (rule.prefix is None) == (rule.key is None):
         raise _refused("the rule needs either a prefix or a key")
@@ -109,13 +122,7 @@ def scope_of(spec: TargetSpec, values: Mapping[str, str], owner: str | None = No
     except InvalidInputError:
         raise _refused("the rule is no template") from None
     _check_template(template, exact)
-    text = template.render(values)
-    if not text:
-        raise _refused("the rule is empty")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        # Half a surrogate pair has no UTF-8 form, so no key can hold it.
-        raise TargetError("ambiguous_identifier", permanent=True, detail="a value is not valid Unicode")
-    return Scope(rule.bucket, text, exact, owner)
+    return rule.bucket, template, exact
 
 
 def _check_template(template: Template, exact: bool) -> None:
