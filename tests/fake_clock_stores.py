@@ -206,8 +206,7 @@ class FakeHoldStore:
 
     def lift(self, hold: Hold) -> bool:
         place = (hold.tenant_id, hold.subject_digest)
-        known = self.holds.get(place)
-        if known is None or known.hold_id != hold.hold_id:
+        if self.holds.get(place) != hold:
             return False
         del self.holds[place]
         return True
