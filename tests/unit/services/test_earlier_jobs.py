@@ -315,7 +315,7 @@ def test_one_of_many_is_taken_over(world: World) -> None:
     begin(world, requests[1], 2)
     world.loop(BATCH, units)
     assert {name for name, users in world.target.erase_calls if "bob" in users} == {"files"}
-    assert world.close(BATCH, *ids) == ClosedJob((0.0, 0.0), ())
+    assert world.close(BATCH, *ids) == ClosedJob((0.0, 0.0), (), within=2)
     assert world.record(requests[1]).outcomes == ()
     world.run(requests[1], attempt=2)
     for request in requests:
@@ -327,7 +327,7 @@ def test_a_job_takes_over_from_many_jobs(world: World) -> None:
     requests = world.requests_of("ann", "bob", "eve")
     for request in requests[:2]:
         erase(world, begin(world, request, 1))
-    assert world.run_many("jb_0-2", requests, attempt=2) == ClosedJob((0.0, 0.0, 0.0), ())
+    assert world.run_many("jb_0-2", requests, attempt=2) == ClosedJob((0.0, 0.0, 0.0), (), within=3)
     for request in requests:
         assert counts(world, request) == everything()
 

@@ -58,7 +58,7 @@ def test_a_request_that_another_job_has_is_left_out(world: World) -> None:
     first, second = (batch_job_id(ids_of(requests), 1) for requests in ([one, two], [two, three]))
     world.plan(first, one.request_id, two.request_id)
     world.loop(second, world.plan(second, two.request_id, three.request_id))
-    assert world.close(second, two.request_id, three.request_id) == ClosedJob((0.0,), ())
+    assert world.close(second, two.request_id, three.request_id) == ClosedJob((0.0,), (), within=1)
     assert [world.record(request).state for request in (one, two, three)] == [STARTED, STARTED, FINISHED]
     assert {user for _, users in world.target.erase_calls for user in users} == {"eve"}
     world.run_many(first, [one, two])
@@ -102,14 +102,14 @@ def test_a_request_that_cannot_be_claimed_fails_the_plan_after_the_others(
     with pytest.raises(UnavailableError):
         world.plan(JOB, *ids_of(requests))
     monkeypatch.undo()
-    assert world.run_many(JOB, requests) == ClosedJob((0.0, 0.0, 0.0), ())
+    assert world.run_many(JOB, requests) == ClosedJob((0.0, 0.0, 0.0), (), within=3)
 
 
 def test_a_request_given_twice_is_worked_on_once(world: World) -> None:
     """A request that stands twice in a job's input has one part of each target and is closed once."""
     (request,) = world.requests_of("ann")
     world.loop(JOB, world.plan(JOB, request.request_id, request.request_id))
-    assert world.close(JOB, request.request_id, request.request_id) == ClosedJob((0.0,), ())
+    assert world.close(JOB, request.request_id, request.request_id) == ClosedJob((0.0,), (), within=1)
     assert outcomes(world, request) == everything()
 
 
@@ -137,7 +137,7 @@ def test_a_thousand_requests_in_one_job(world: World) -> None:
     assert world.plan(JOB, *ids_of(requests)) == first
     assert world.tasks.tasks(JOB) == tasks
     world.loop(JOB, first)
-    assert world.close(JOB, *ids_of(requests)) == ClosedJob((0.0,) * 1000, ())
+    assert world.close(JOB, *ids_of(requests)) == ClosedJob((0.0,) * 1000, (), within=1000)
     assert world.target.things == {}
     assert {len(users) for _, users in world.target.erase_calls} == {TASK_PARTS}
     for request in requests:
@@ -239,7 +239,7 @@ def test_a_request_that_is_cancelled_meanwhile_is_left_alone(world: World) -> No
     world.erase(JOB, UNIT)
     world.requests.records[stopped.request_id] = replace(world.record(stopped), state=CANCELLED)
     world.loop(JOB, units)
-    assert world.close(JOB, *ids_of(requests)) == ClosedJob((0.0,), ())
+    assert world.close(JOB, *ids_of(requests)) == ClosedJob((0.0,), (), within=1)
     assert [users for name, users in world.target.erase_calls if name == "notes"] == [("ann", "bob"), ("bob",)]
     assert (world.record(stopped).state, world.record(stopped).outcomes) == (CANCELLED, ())
     assert outcomes(world, other) == everything()
