@@ -95,8 +95,8 @@ def test_only_telemetry_has_no_resource() -> None:
 
 
 def test_each_function_has_its_own_role() -> None:
-    """Nine functions, nine roles, none shared."""
-    assert len(FUNCTION_ROLES) == len(set(FUNCTION_ROLES)) == 9
+    """Ten functions, ten roles, none shared."""
+    assert len(FUNCTION_ROLES) == len(set(FUNCTION_ROLES)) == 10
 
 
 @pytest.mark.parametrize("name", FUNCTION_ROLES)
@@ -280,8 +280,9 @@ def test_audit_is_append_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", ERASERS)
 def test_erasers_cannot_read_registry_or_audit(name: str) -> None:
-    """Erasers know the requests table and their targets, nothing else of the service."""
-    assert allowed(name, REGISTRY) == allowed(name, AUDIT) == allowed(name, OURS[0]) == set()
+    """Erasers know the requests table and their targets; of the rest of the service, the marks of legal holds."""
+    assert allowed(name, AUDIT) == allowed(name, OURS[0]) == set()
+    assert leading_keys(name, REGISTRY) == {"BatchGetItem": {"HELD#*"}}
 
 
 def leading_keys(name: str, table: str) -> dict[str, set[str] | None]:
@@ -310,13 +311,15 @@ def test_service_records_are_not_deleted(name: str) -> None:
     }
     tasks = ("BatchWriteItem", "Requests", "JOB#*")
     waiting = ("DeleteItem", "Requests", "WAITING#*")
+    holds = {("DeleteItem", "Registry", key) for key in ("HOLDS#*", "HOLD_ENDS")}
     assert found == {
-        "PlanJobRole": {tasks},
+        "PlanJobRole": {tasks, waiting},
         "BackendApiRole": {
-            *(tasks, waiting),
+            *(tasks, waiting, *holds),
             *(("DeleteItem", "Registry", key) for key in ("SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*")),
         },
-        "RetentionSweepRole": {waiting},
+        "RetentionSweepRole": {waiting, ("DeleteItem", "Registry", "RETENTION")},
+        "SlaWatchRole": {waiting, *holds},
         "CloseJobRole": {waiting},
     }.get(name, set())
 
@@ -324,6 +327,7 @@ def test_service_records_are_not_deleted(name: str) -> None:
 def test_api_writes_only_idempotency_records() -> None:
     """Of the registry, the API function can write idempotency records only, and read those and the data map."""
     assert leading_keys("SubjectApiRole", REGISTRY) == {
+        "BatchGetItem": {"HELD#*"},
         "PutItem": {"IDEMPOTENCY#*"},
         "GetItem": {"IDEMPOTENCY#*", "DATA_MAP"},
     }
@@ -332,12 +336,12 @@ def test_api_writes_only_idempotency_records() -> None:
 def test_backend_api_reaches_the_registry_by_kind_of_record() -> None:
     """Every kind of the registry's records is named; calls are only counted, keys are never deleted."""
     assert leading_keys("BackendApiRole", REGISTRY) == {
-        "GetItem": {"KEY#*", "SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*", "DATA_MAP"},
-        "BatchGetItem": {"KEY#*", "SUBJECT#*"},
-        "Query": {"KEYS#*", "SUBJECT#*", "SUPPRESSION#*"},
-        "PutItem": {"KEY#*", "KEYS#*", "SUBJECT#*", "IDEMPOTENCY#*", "DATA_MAP"},
-        "UpdateItem": {"KEY#*", "CALLS#*", "SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*"},
-        "DeleteItem": {"SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*"},
+        "GetItem": {"KEY#*", "SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*", "DATA_MAP", "TENANT#*", "HOLDS#*"},
+        "BatchGetItem": {"KEY#*", "SUBJECT#*", "HELD#*"},
+        "Query": {"KEYS#*", "SUBJECT#*", "SUPPRESSION#*", "HOLDS#*", "RETENTION"},
+        "PutItem": {"KEY#*", "KEYS#*", "SUBJECT#*", "IDEMPOTENCY#*", "DATA_MAP", "HOLDS#*", "HOLD_ENDS"},
+        "UpdateItem": {"KEY#*", "CALLS#*", "SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*", "HELD#*", "HOLDS#*"},
+        "DeleteItem": {"SUBJECT#*", "SUPPRESSION#*", "IDEMPOTENCY#*", "HOLDS#*", "HOLD_ENDS"},
     }
 
 
@@ -347,7 +351,37 @@ def test_the_sweep_reaches_what_waits_and_nothing_else() -> None:
         **{action: {"REQUEST#*"} for action in ("BatchGetItem", "ConditionCheckItem", "PutItem", "UpdateItem")},
         **{action: {"WAITING#*"} for action in ("Query", "DeleteItem")},
     }
-    assert leading_keys("RetentionSweepRole", REGISTRY) == {"UpdateItem": {"SUBJECT#*"}, "GetItem": {"DATA_MAP"}}
+    read = {"DATA_MAP", "SUBJECT#*", "SUPPRESSION#*", "RETENTION"}
+    rules = {"RETENTION"}
+    assert leading_keys("RetentionSweepRole", REGISTRY) == {
+        **{"GetItem": read, "Query": read, "UpdateItem": {"SUBJECT#*"}},
+        **{"PutItem": rules, "DeleteItem": rules},
+    }
+
+
+def test_the_watch_reaches_requests_and_holds() -> None:
+    """It changes requests, lifts holds whose end has come, and writes no hold of its own."""
+    assert leading_keys("SlaWatchRole", OURS[1]) == {
+        **{action: {"REQUEST#*"} for action in ("GetItem", "BatchGetItem", "UpdateItem")},
+        **{action: {"WAITING#*"} for action in ("PutItem", "DeleteItem")},
+    }
+    read = {"HOLDS#*", "HELD#*", "HOLD_ENDS"}
+    assert leading_keys("SlaWatchRole", REGISTRY) == {
+        **{action: read for action in ("GetItem", "BatchGetItem", "Query")},
+        **{"UpdateItem": {"HOLDS#*", "HELD#*", "SUBJECT#*"}, "DeleteItem": {"HOLDS#*", "HOLD_ENDS"}},
+    }
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_who_tells_of_events(name: str) -> None:
+    """The functions of the clock, and who closes what was late; on the stack's own bus."""
+    buses = {
+        resource.rpartition("/")[2]
+        for statement in statements(ROLES[name])
+        if "events:PutEvents" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert buses == ({"EventBus"} if name in {"SlaWatchRole", "RetentionSweepRole", "CloseJobRole"} else set())
 
 
 def test_a_pattern_of_keys_names_one_kind() -> None:
@@ -357,7 +391,8 @@ def test_a_pattern_of_keys_names_one_kind() -> None:
         for table in (*OURS, AUDIT):
             for keys in leading_keys(name, table).values():
                 patterns |= keys or set()
-    assert all(pattern == "DATA_MAP" or pattern.endswith("#*") for pattern in patterns)
+    single = {"DATA_MAP", "HOLD_ENDS", "RETENTION"}
+    assert all(pattern in single or pattern.endswith("#*") for pattern in patterns)
     assert not [(one, other) for one in patterns for other in patterns - {one} if fnmatchcase(other, one)]
 
 
@@ -400,6 +435,7 @@ def test_queues_are_written_by_who_accepts(name: str) -> None:
         "SubjectApiRole": {"InteractiveQueue"},
         "BackendApiRole": {"InteractiveQueue", "BatchQueue"},
         "RetentionSweepRole": {"BatchQueue"},
+        "SlaWatchRole": {"BatchQueue"},
     }.get(name, set())
 
 
@@ -425,7 +461,8 @@ def test_only_start_jobs_starts() -> None:
 
 
 def test_the_state_machine_looks_after_its_own_executions() -> None:
-    """It may describe and stop those of its own name, and those of its Map, whose names go on behind a slash."""
+    """It may describe and stop those of its own name, and those of its Map, whose names go on behind a slash. The watch
+    may ask whether a job's is living."""
     executions = MACHINE.replace("stateMachine", "execution") + "erasure-erasure-job"
     looked_after = {
         (name, resource)
@@ -434,15 +471,19 @@ def test_the_state_machine_looks_after_its_own_executions() -> None:
         if {"states:DescribeExecution", "states:StopExecution"} & set(statement["Action"])
         for resource in statement["Resource"]
     }
-    assert looked_after == {("ErasureJobRole", f"{executions}:*"), ("ErasureJobRole", f"{executions}/*")}
+    own = {("ErasureJobRole", f"{executions}:*"), ("ErasureJobRole", f"{executions}/*")}
+    assert looked_after == own | {("SlaWatchRole", f"{executions}:*")}
+    stopping = {name for name, role in ROLES.items() for s in statements(role) if "states:StopExecution" in s["Action"]}
+    assert stopping == {"ErasureJobRole"}
 
 
 def test_who_reads_the_digest_key() -> None:
-    """The HMAC key of the digests is readable by the two API functions, and by the eraser that redacts."""
+    """The HMAC key of the digests is readable by who accepts and plans, and by who erases and verifies: digests stand in
+    the place of values, and tell the items of a held subject. Who closes, starts and sweeps knows of no values."""
     readers = {
         name
         for name, role in ROLES.items()
         for statement in statements(role)
         if "secretsmanager:GetSecretValue" in statement["Action"]
     }
-    assert readers == {"SubjectApiRole", "BackendApiRole", "EraseDynamodbRole"}
+    assert readers == {"SubjectApiRole", "BackendApiRole", "PlanJobRole", *ERASERS, "VerifyTargetRole"}

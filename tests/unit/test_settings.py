@@ -16,6 +16,7 @@ from erasure.entry.settings import (
     PlanJobSettings,
     RetentionSweepSettings,
     SettingsError,
+    SlaWatchSettings,
     StartJobsSettings,
     SubjectApiSettings,
     VerifyTargetSettings,
@@ -45,6 +46,7 @@ BACKEND_API = {
     "ERASE_S3_FUNCTION": "erase-s3",
     "VERIFY_TARGET_FUNCTION": "verify-target",
 }
+WORKER = {"REQUESTS_TABLE": "requests", "REGISTRY_TABLE": "registry", "DIGEST_KEY_SECRET_ARN": "arn:secret"}
 REQUIRED: dict[Any, dict[str, str]] = {
     SubjectApiSettings: SUBJECT_API,
     BackendApiSettings: BACKEND_API,
@@ -57,16 +59,27 @@ REQUIRED: dict[Any, dict[str, str]] = {
         "ERASE_S3_FUNCTION": "erase-s3",
         "READER_FUNCTION": "reader",
         "CONTROL_BUCKET": "control",
+        "DIGEST_KEY_SECRET_ARN": "arn:secret",
     },
-    EraserSettings: {"REQUESTS_TABLE": "requests"},
-    VerifyTargetSettings: {"REQUESTS_TABLE": "requests"},
-    CloseJobSettings: {"REQUESTS_TABLE": "requests", "AUDIT_TABLE": "audit"},
+    EraserSettings: WORKER,
+    VerifyTargetSettings: WORKER,
+    CloseJobSettings: {"REQUESTS_TABLE": "requests", "AUDIT_TABLE": "audit", "EVENT_BUS": "bus"},
+    SlaWatchSettings: {
+        "REQUESTS_TABLE": "requests",
+        "REGISTRY_TABLE": "registry",
+        "AUDIT_TABLE": "audit",
+        "BATCH_QUEUE_URL": "https://queue.example/batch",
+        "DEAD_LETTER_QUEUE_URL": "https://queue.example/dead",
+        "STATE_MACHINE_ARN": "arn:machine",
+        "EVENT_BUS": "bus",
+    },
     RetentionSweepSettings: {
         "REQUESTS_TABLE": "requests",
         "REGISTRY_TABLE": "registry",
         "AUDIT_TABLE": "audit",
         "BATCH_QUEUE_URL": "https://queue.example/batch",
         "READER_FUNCTION": "reader",
+        "EVENT_BUS": "bus",
     },
 }
 
@@ -75,15 +88,20 @@ def test_the_documented_defaults_hold() -> None:
     """What docs/architecture.md says about variables that are not set."""
     loaded = SubjectApiSettings.load(SUBJECT_API)
     assert (loaded.delete_id_seconds, loaded.confirm_wait_seconds) == (300, 25)
-    assert (loaded.sla_hours, loaded.purge_days) == (72, 90)
+    assert loaded.clock == (72, 15, 24, 7)
+    assert loaded.purge_days == 90
     assert (loaded.oidc.user_claim, loaded.oidc.tenant_claim) == ("sub", "tenant_id")
     assert loaded.oidc.algorithms == ("RS256", "ES256")
     assert loaded.oidc.jwks_uri is None
     backend = BackendApiSettings.load(BACKEND_API)
-    assert (backend.key_mode, backend.calls_per_minute, backend.sla_hours, backend.purge_days) == ("live", 600, 72, 90)
+    assert (backend.key_mode, backend.calls_per_minute, backend.clock, backend.purge_days) == (
+        *("live", 600),
+        *((72, 15, 24, 7), 90),
+    )
+    assert (backend.retention_hours, backend.retention_report_hours) == (24, 24)
     assert backend.paths_are_encoded
-    assert EraserSettings.load({"REQUESTS_TABLE": "r"}).slice_margin_seconds == 15
-    assert VerifyTargetSettings.load({"REQUESTS_TABLE": "r"}).max_verify_rounds == 3
+    assert EraserSettings.load(WORKER).slice_margin_seconds == 15
+    assert VerifyTargetSettings.load(WORKER).max_verify_rounds == 3
 
 
 def test_every_variable_is_taken() -> None:
@@ -113,15 +131,15 @@ def test_every_variable_is_taken() -> None:
         ("ES256",),
     )
     assert (loaded.delete_id_seconds, loaded.confirm_wait_seconds) == (10, 0)
-    assert (loaded.sla_hours, loaded.purge_days) == (24, 30)
+    assert (loaded.clock.sla_hours, loaded.purge_days) == (24, 30)
 
 
 def test_every_variable_of_the_backends_api_is_taken() -> None:
     """Also those that have a default."""
     given = {"KEY_MODE": "test", "CALLS_PER_MINUTE": "60", "SLA_HOURS": "24", "PURGE_DAYS": "30"}
-    given["PATHS_ARE_ENCODED"] = "false"
+    given |= {"RETENTION_HOURS": "12", "RETENTION_REPORT_HOURS": "6", "PATHS_ARE_ENCODED": "false"}
     loaded = BackendApiSettings.load({**BACKEND_API, **given})
-    assert loaded == (*BACKEND_API.values(), "test", 60, 24, 30, False)
+    assert loaded == (*BACKEND_API.values(), "test", 60, 30, 12, 6, (24, 15, 24, 7), False)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_every_built_resource_has_its_make_target() -> None:
         for name, resource in source()["Resources"].items()
         if resource["Type"] in {"AWS::Serverless::Function", "AWS::Serverless::LayerVersion"}
     }
-    assert len(built) == 11
+    assert len(built) == 12
     for name, metadata in built.items():
         # No WorkingDirectory: SAM hands that on to its build containers as it stands on this machine.
         assert {key: metadata[key] for key in metadata if key != "BuildArchitecture"} == {
@@ -82,10 +82,15 @@ BACKEND_ROUTES = {
     "/v1/erasure-requests/{request_id}": "GET",
     "/v1/erasure-requests/{request_id}/cancel": "POST",
     "/v1/erasure-requests/{request_id}/retry": "POST",
+    "/v1/erasure-requests/{request_id}/expedite": "POST",
     "/v1/erasure-requests/{request_id}/audit": "GET",
     "/v1/erasure-plans": "POST",
     "/v1/suppressions": "GET",
     "/v1/suppressions/{subject_id}": "GET DELETE",
+    "/v1/legal-holds": "GET",
+    "/v1/legal-holds/{subject_id}": "GET PUT DELETE",
+    "/v1/sla": "GET",
+    "/v1/retention": "GET",
     "/v1/data-map": "GET PUT",
     "/v1/api-keys": "POST GET",
     "/v1/api-keys/{key_id}": "DELETE",
@@ -199,9 +204,18 @@ def test_records_outlive_the_stack() -> None:
         assert table.get("DeletionProtectionEnabled", False) is (AWS[name]["DeletionPolicy"] == "Retain")
         assert table["SSESpecification"] == {"SSEEnabled": True}
         assert table["BillingMode"] == "PAY_PER_REQUEST"
-        has_recovery = table.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
-        assert has_recovery is (name != "DeleteIds")
+        recovery = table.get("PointInTimeRecoverySpecification", {"PointInTimeRecoveryEnabled": False})
+        assert recovery["PointInTimeRecoveryEnabled"] is (name != "DeleteIds")
     assert not any(table.get("DeletionProtectionEnabled") for table in of_type(LOCAL, "AWS::DynamoDB::Table").values())
+
+
+def test_the_table_of_requests_is_recovered_as_far_back_as_the_purge_knows() -> None:
+    """What is purged is in no backup for longer than the functions reckon with; the other tables hold no ids."""
+    table = of_type(resources({"OwnBackupDays": "3"}), "AWS::DynamoDB::Table")["Requests"]
+    assert table["PointInTimeRecoverySpecification"]["RecoveryPeriodInDays"] == "3"
+    changed = of_type(resources({"OwnBackupDays": "3"}), "AWS::Lambda::Function").values()
+    told = [f["Environment"]["Variables"].get("OWN_BACKUP_DAYS") for f in changed]
+    assert {days for days in told if days is not None} == {"3"}
 
 
 def test_only_short_lived_items_expire() -> None:
@@ -219,14 +233,14 @@ def test_requests_indexes_hold_no_subject() -> None:
     found = {i["IndexName"]: [key["AttributeName"] for key in i["KeySchema"]] for i in indexes}
     assert found == {
         "by-tenant-state": ["tenant_state", "pk"],
-        "open-by-due": ["open_shard", "due_at"],
+        "by-clock": ["clock_shard", "clock_at"],
         "by-subject": ["subject_digest", "pk"],
     }
-    listed = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["family", "subject_type"]}
-    assert {i["IndexName"]: i["Projection"] for i in indexes} == {
-        "by-tenant-state": listed,
-        "open-by-due": {"ProjectionType": "KEYS_ONLY"},
-        "by-subject": listed,
+    assert all(i["Projection"]["ProjectionType"] == "INCLUDE" for i in indexes)
+    assert {i["IndexName"]: i["Projection"]["NonKeyAttributes"] for i in indexes} == {
+        "by-tenant-state": ["family", "subject_type", "due_at", "finished_at"],
+        "by-clock": ["due_at", "finished_at"],
+        "by-subject": ["family", "subject_type"],
     }
 
 
@@ -290,12 +304,16 @@ def test_batch_lane_collects_for_its_window(seconds: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(("minutes", "rate"), [("1", "rate(1 minute)"), ("5", "rate(5 minutes)")])
-def test_the_sweep_runs_by_the_clock(minutes: str, rate: str) -> None:
-    """EventBridge calls retention_sweep at the rate of the parameter."""
-    (rule,) = of_type(resources({"SweepMinutes": minutes}), "AWS::Events::Rule").values()
-    assert rule["ScheduleExpression"] == rate
-    assert [target["Arn"].rpartition(":")[2] for target in rule["Targets"]] == ["RetentionSweep"]
-    assert source()["Parameters"]["SweepMinutes"]["Default"] == 5
+@pytest.mark.parametrize(("parameter", "function"), [("SweepMinutes", "RetentionSweep"), ("WatchMinutes", "SlaWatch")])
+def test_sweep_and_watch_run_by_the_clock(parameter: str, function: str, minutes: str, rate: str) -> None:
+    """EventBridge calls each at the rate of its parameter."""
+    rules = of_type(resources({parameter: minutes}), "AWS::Events::Rule").values()
+    rates = {
+        target["Arn"].rpartition(":")[2]: rule["ScheduleExpression"] for rule in rules for target in rule["Targets"]
+    }
+    assert set(rates) == {"RetentionSweep", "SlaWatch"}
+    assert rates[function] == rate
+    assert source()["Parameters"][parameter]["Default"] == 5
 
 
 def test_api_function_ends_before_the_gateway_does() -> None:
@@ -322,6 +340,7 @@ DIRECTORIES = {
     "VerifyTarget": "verify_target",
     "CloseJob": "close_job",
     "RetentionSweep": "retention_sweep",
+    "SlaWatch": "sla_watch",
 }
 
 
@@ -361,9 +380,13 @@ def test_everything_that_can_fail_has_an_alarm() -> None:
         ("AWS/States", "ExecutionsTimedOut"),
         ("AWS/States", "ExecutionsAborted"),
         ("ErasureService", "RequestsWithAttention"),
+        *(("ErasureService", name) for name in ("SlaAtRisk75", "SlaAtRisk90", "SlaBreached", "OverdueRequests")),
+        *(("ErasureService", name) for name in ("RequestsParked", "OpenRequests")),
         ("AWS/Lambda", "Errors"),
         ("AWS/ApiGateway", "5XXError"),
     }
+    # Where nobody looks, nobody is late: the watch's own silence is an alarm.
+    assert alarms["WatchSilentAlarm"]["TreatMissingData"] == "breaching"
     errors = [alarm for alarm in alarms.values() if alarm["MetricName"] == "Errors"]
     assert {dimension["Value"] for alarm in errors for dimension in alarm["Dimensions"]} == set(FUNCTIONS)
     queues = {

@@ -44,7 +44,7 @@ def test_function_is_built_from_the_templates_environment(function: str, monkeyp
         monkeypatch.setenv("AWS_DEFAULT_REGION" if name == "REGION" else f"AWS_{name}", value)
     environment = {name: str(value) for name, value in ENVIRONMENTS[FUNCTIONS[function]].items()}
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", environment["POWERTOOLS_METRICS_NAMESPACE"])
-    services = ("dynamodb", "lambda", "secretsmanager", "sqs", "stepfunctions")
+    services = ("dynamodb", "events", "lambda", "secretsmanager", "sqs", "stepfunctions")
     clients = Clients(overrides={service: NoCalls() for service in services})
     assert callable(BUILDERS[function](environment, clients))
 

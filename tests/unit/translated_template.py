@@ -36,6 +36,7 @@ _ARNS = {
     "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
     "AWS::IAM::ManagedPolicy": "arn:aws:iam::123456789012:policy/{}",
     "AWS::StepFunctions::StateMachine": "arn:aws:states:eu-west-1:123456789012:stateMachine:{}",
+    "AWS::Events::EventBus": "arn:aws:events:eu-west-1:123456789012:event-bus/{}",
     "AWS::Events::Rule": "arn:aws:events:eu-west-1:123456789012:rule/{}",
 }
 _REF_IS_ARN = {"AWS::SecretsManager::Secret", "AWS::StepFunctions::StateMachine", "AWS::IAM::ManagedPolicy"}

@@ -342,7 +342,6 @@ class SlaWatchSettings(NamedTuple):
     dead_letter_queue_url: str
     state_machine_arn: str
     event_bus: str
-    purge_days: int
     clock: ClockSettings
 
     @classmethod
@@ -357,7 +356,6 @@ class SlaWatchSettings(NamedTuple):
             dead_letter_queue_url=reader.text("DEAD_LETTER_QUEUE_URL"),
             state_machine_arn=reader.text("STATE_MACHINE_ARN"),
             event_bus=reader.text("EVENT_BUS"),
-            purge_days=reader.integer("PURGE_DAYS", 90, 1, 365),
             clock=ClockSettings.read(reader),
         )
         reader.finish()
