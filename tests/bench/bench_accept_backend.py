@@ -122,6 +122,8 @@ def _constant_api() -> Callable[[Any, Any], Any]:
     from erasure.domain.api_key import SCOPES, ApiKey, secret_digest
     from erasure.entry.backend_api import make_backend_api
     from erasure.entry.backend_auth import KeyVerifier
+    from erasure.entry.holds import HoldsFamily
+    from erasure.entry.sla import SlaFamily
 
     services: Any = _Services()
     key = ApiKey(
@@ -136,6 +138,8 @@ def _constant_api() -> Callable[[Any, Any], Any]:
         keys=services,
         suppressions=services,
         data_maps=services,
+        sla=SlaFamily(services, services),
+        holds=HoldsFamily(services, services),
         idempotency=services,
         digest_key=lambda: b"k",
         now=lambda: datetime.now(UTC),
