@@ -123,6 +123,7 @@ class JobStack:
         self.s3.create_bucket(Bucket=CONTROL_BUCKET)
         self.queue_url = self.sqs.create_queue(QueueName="erasure-interactive")["QueueUrl"]
         self.batch_queue_url = self.sqs.create_queue(QueueName="erasure-batch")["QueueUrl"]
+        self.dead_letter_queue_url = self.sqs.create_queue(QueueName="erasure-dead-letters")["QueueUrl"]
         definition = json.dumps({"StartAt": "Plan", "States": {"Plan": {"Type": "Pass", "End": True}}})
         machine = self.stepfunctions.create_state_machine(
             name="erasure-job", definition=definition, roleArn="arn:aws:iam::123456789012:role/erasure-job"
@@ -133,7 +134,8 @@ class JobStack:
             "s3": S3Target(make_s3_client(session)),
         }
         secrets: Any = session.create_client("secretsmanager")
-        self.events: Any = session.create_client("events")
+        events: Any = session.create_client("events")
+        self.events = events
         self.events.create_event_bus(Name=EVENT_BUS)
         self.secret = secrets.create_secret(Name="digest-key", SecretString=DIGEST_KEY)
         self.clients = Clients(
@@ -176,6 +178,7 @@ class JobStack:
             "CONTROL_BUCKET": CONTROL_BUCKET,
             "INLINE_UNITS": str(self.inline_units),
             "DIGEST_KEY_SECRET_ARN": self.secret["ARN"],
+            "DEAD_LETTER_QUEUE_URL": self.dead_letter_queue_url,
             "EVENT_BUS": EVENT_BUS,
         }
 

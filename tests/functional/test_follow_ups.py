@@ -46,7 +46,7 @@ def test_what_was_left_is_erased_when_the_account_is_gone(stack: JobStack) -> No
     others = stack.data()
     stack.s3.put_object(Bucket="app-files", Key="acme/ann/locked.txt", Body=b"text")
     request_id = a_request_that_left_something(stack, "ann")
-    assert stack.call("retention_sweep", {}) == {"sent": 0, "released": 0, "followed": 1}
+    assert stack.call("retention_sweep", {})["followed"] == 1
     (closed,) = stack.work()
     assert closed["finished"] == 1
     assert stack.data() == others
@@ -54,7 +54,7 @@ def test_what_was_left_is_erased_when_the_account_is_gone(stack: JobStack) -> No
     assert (follow_up.state, follow_up.categories) == (FINISHED, ("content",))
     assert stack.outcomes(follow_up.request_id)["files"].outcome == ERASED
     assert waiting(stack) == []
-    assert stack.call("retention_sweep", {}) == {"sent": 0, "released": 0, "followed": 0}
+    assert not any(stack.call("retention_sweep", {}).values())
 
 
 def test_who_is_there_keeps_everything(stack: JobStack) -> None:
@@ -62,7 +62,7 @@ def test_who_is_there_keeps_everything(stack: JobStack) -> None:
     stack.put_data(Subject("acme", "ann"))
     before = stack.data()
     request_id = a_request_that_left_something(stack, "ann")
-    assert stack.call("retention_sweep", {}) == {"sent": 0, "released": 0, "followed": 0}
+    assert not any(stack.call("retention_sweep", {}).values())
     assert stack.work() == []
     assert stack.data() == before
     last = stack.audit.entries(request_id)[-1]
