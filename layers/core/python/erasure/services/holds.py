@@ -30,6 +30,7 @@ _RESUME_SECONDS = 10.0
 """How long a caller waits for requests to be sent off; the watch does what is left."""
 _SKEW = timedelta(minutes=1)
 """By so much the clock of whoever ends a hold may be ahead: a hold never ends early."""
+_TICK = timedelta(milliseconds=1)
 _ENDED_AT_A_TIME = 100
 
 _logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class HoldService:
                 subject_digest=marks[0],
                 reason=command.reason,
                 author=command.author,
-                set_at=_as_kept(self._now()),
+                set_at=self._moment_after(known),
                 key_id=command.key_id,
                 until=until,
                 aliases=len(aliases),
@@ -160,6 +161,12 @@ class HoldService:
             if self._holds.put(hold, known):
                 return hold, known is None
         raise UnavailableError("the hold was changed at the same moment")
+
+    def _moment_after(self, known: Hold | None) -> datetime:
+        """Now, and later than the last change was said to be, whoever's clock that was by: changes are told apart by
+        their moments."""
+        now = _as_kept(self._now())
+        return now if known is None else max(now, known.set_at + _TICK)
 
     def _hold_open_requests(self, hold: Hold) -> int:
         found = self._requests.get_many(self._requests_of(hold)).values()
