@@ -109,6 +109,18 @@ def test_request_that_only_needs_a_scan_waits_for_it(world: World) -> None:
     assert world.requests.records[request.request_id].state == FINISHED
 
 
+def test_request_that_only_needs_a_scan_is_taken_over_from_a_dead_job(world: World) -> None:
+    """A job that had planned it, without any task, and died before it closed is in nobody's way."""
+    world.maps.maps = [PinnedMap(1, "digest", (ARCHIVE,))]
+    request = a_person(world, "ann")
+    world.plan(batch_job_id([request.request_id], 1), request.request_id)
+    world.clock.advance(24 * 3600)
+    ((ids, attempt),) = sweep(world)
+    run_all(world, list(ids), attempt)
+    assert world.requests.records[request.request_id].state == FINISHED
+    assert outcomes(world, request) == {"archive": (ERASED, 5)}
+
+
 def test_scan_job_takes_along_what_failed_before(world: World) -> None:
     """A target that had failed is tried again with the scan; those that are at their end are left alone."""
     request = a_person(world, "ann")

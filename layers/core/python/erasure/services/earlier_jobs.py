@@ -98,7 +98,8 @@ def _counts(job_id: str, request_ids: set[str], store: TaskStore) -> list[tuple[
     own = parts_by_request(concerned)
     counts: dict[tuple[str, str], Done] = {}
     for request_id in request_ids:
-        for task, part in own[request_id]:
+        # A request of which there was nothing but scans to wait for has none.
+        for task, part in own.get(request_id, ()):
             place = (request_id, task.spec.name)
             before = counts.get(place, Done(0, at_least=False))
             unclear = part.at_least or (part.status == PENDING and not is_stopped[task.unit, task.number])
