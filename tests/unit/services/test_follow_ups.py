@@ -226,6 +226,18 @@ def test_not_for_whom_nobody_knows_any_more(world: KeepingWorld) -> None:
     assert world.asked == 0
 
 
+def test_not_for_whom_the_same_sweep_has_purged(world: KeepingWorld) -> None:
+    """What counts is the record, and not what was listed before."""
+    listed = world.finished()
+    world.clock.advance((timedelta(days=5) + MARGIN).total_seconds())
+    nobody = replace(listed.subject, id="")
+    purged = replace(listed, subject=nobody, purged_at=world.clock(), follow_up_at=None, clock_at=None)
+    world.requests.records[listed.request_id] = purged
+    assert world.follow_ups().take_up([listed], Deadline(60)) == 0
+    assert list(world.requests.records.values()) == [purged]
+    assert [entry.event for entry in world.trail(listed)][-1] == "finished"
+
+
 def kept_until(until: str | None) -> TargetOutcome:
     return TargetOutcome("files", "content", "blocked", kept=1, until=until)
 
