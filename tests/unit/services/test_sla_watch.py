@@ -523,6 +523,29 @@ def test_watches_whose_clocks_differ_tell_everything_once(world: WatchWorld) -> 
     assert len(world.sent(request)) <= 12
 
 
+@pytest.mark.parametrize("reads", [1, 2, 3])
+def test_a_watch_behind_gets_in_while_one_ahead_reads(world: WatchWorld, reads: int) -> None:
+    """Between any two reads of the trail by one for which two levels have come, another notes the first of them."""
+    request = world.add("ann", 50 * HOUR, tries=1)
+    ahead, behind = world.watch(now=lambda: world.now() + 5 * HOUR), world.watch()
+    seen: list[str] = []
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.audit, name)
+
+        def entries(self, request_id: str) -> Any:
+            seen.append(request_id)
+            if len(seen) == reads:
+                assert behind.run(Deadline(60)).errors == []
+            return world.audit.entries(request_id)
+
+    assert replace(ahead, audit=Interrupted()).run(Deadline(60)).errors == []
+    assert world.alarms(request) == ["sla:50", "sla:75"]
+    assert world.events.ids() == ids_of_levels(request, 50, 75)
+    assert broken_at(world.audit.entries(request.request_id)) is None
+
+
 # Watches that die, and two at once
 
 
