@@ -123,6 +123,7 @@ def _constant_api() -> Callable[[Any, Any], Any]:
     from erasure.entry.backend_api import make_backend_api
     from erasure.entry.backend_auth import KeyVerifier
     from erasure.entry.holds import HoldsFamily
+    from erasure.entry.retention import RetentionFamily
     from erasure.entry.sla import SlaFamily
 
     services: Any = _Services()
@@ -140,6 +141,7 @@ def _constant_api() -> Callable[[Any, Any], Any]:
         data_maps=services,
         sla=SlaFamily(services, services),
         holds=HoldsFamily(services, services),
+        retention=RetentionFamily(services, services, services),
         idempotency=services,
         digest_key=lambda: b"k",
         now=lambda: datetime.now(UTC),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
@@ -12,11 +13,14 @@ from uuid import uuid4
 from aws_lambda_powertools.logging import Logger
 
 from erasure.domain.api_key import SCOPES, ApiKey, new_key, secret_digest
+from erasure.domain.clock import ClockPolicy
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.backend_auth import KeyVerifier
 from erasure.entry.holds import HoldsFamily
+from erasure.entry.retention import RetentionFamily
 from erasure.entry.sla import SlaFamily
 from erasure.services.api_keys import ApiKeyService
+from erasure.services.retention_rules import RetentionPolicy
 from erasure.services.sla_figures import SlaReader
 from tests import fake_keys, fakes
 from tests.functional.backend_world import KEY, TENANT, USER, BackendWorld
@@ -32,6 +36,7 @@ class BackendApi:
         self.keys = fake_keys.FakeKeyStore()
         self.log = io.StringIO()
         world = self.world
+        no_rules: Any = SimpleNamespace(list=list)
         self.handle = make_backend_api(
             verifier=KeyVerifier(
                 self.keys,
@@ -48,6 +53,7 @@ class BackendApi:
             suppressions=fakes.FakeSuppressionStore(world.registry),
             data_maps=world.maps,
             holds=HoldsFamily(world.hold_service, world.once),
+            retention=RetentionFamily(no_rules, world.maps, RetentionPolicy(ClockPolicy())),
             sla=SlaFamily(world.erasures, SlaReader(world.requests_by_clock, world.clock, 72)),
             idempotency=world.once,
             digest_key=lambda: KEY,

@@ -150,23 +150,25 @@ def test_a_group_is_gone_if_something_says_so(world: EndedWorld) -> None:
     check_not_looked(world, request, "may_exist")
 
 
-@pytest.mark.parametrize("sign", ["suppression", "tombstone", "everything", "all categories"])
+@pytest.mark.parametrize("sign", ["suppression", "tombstone"])
 def test_a_group_that_is_gone(world: EndedWorld, sign: str) -> None:
-    """It is suppressed, has a tombstone, or all of it was to be erased."""
-    categories = {"everything": None, "all categories": CATEGORIES}.get(sign, ("content",))
-    request = world.ended(CREW, categories=categories)
+    """It is suppressed, or has a tombstone."""
+    request = world.ended(CREW)
     world.reader.left["events", "crew"] = 1
     if sign == "suppression":
         world.requests.registry.suppress(request, world.clock())
-    elif sign == "tombstone":
+    else:
         world.requests.registry.leave_tombstone(request, world.clock())
     assert world.look_later() == SecondLookFigures(looked=1, late=1)
     assert following(world, request).only_targets == ("events",)
 
 
-def test_a_part_of_an_organizations_group_is_not_everything(world: EndedWorld) -> None:
-    """A request for all categories within some organizations says nothing of the group elsewhere."""
-    request = world.ended(CREW, organization_ids=("north",))
+@pytest.mark.parametrize("categories", [None, CATEGORIES])
+def test_a_group_that_was_erased_whole_may_be_there_again(
+    world: EndedWorld, categories: tuple[str, ...] | None
+) -> None:
+    """Nothing tells that it has not been made anew since."""
+    request = world.ended(CREW, categories=categories)
     world.look_later()
     check_not_looked(world, request, "may_exist")
 

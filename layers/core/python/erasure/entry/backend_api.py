@@ -40,6 +40,7 @@ def make_backend_api(
     data_maps: DataMaps,
     sla: Family,
     holds: Family,
+    retention: Family,
     idempotency: Idempotency,
     digest_key: Callable[[], bytes],
     now: Clock,
@@ -48,7 +49,7 @@ def make_backend_api(
 ) -> Api:
     """The API with all its families. ``digest_key`` returns the HMAC key of the subject digests; ``plans`` is asked
     when somebody wants a plan; ``sla``: :class:`erasure.entry.sla.SlaFamily`; ``holds``:
-    :class:`erasure.entry.holds.HoldsFamily`."""
+    :class:`erasure.entry.holds.HoldsFamily`; ``retention``: :class:`erasure.entry.retention.RetentionFamily`."""
     native = NativeFamily(erasures, idempotency, now)
     families: list[Family] = [
         JuneFamily(erasures),
@@ -60,6 +61,7 @@ def make_backend_api(
         DataMapFamily(data_maps, idempotency, now),
         sla,
         holds,
+        retention,
         ApiKeysFamily(keys, idempotency),
         DocsFamily(),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.logging.logger import Logger
@@ -17,6 +18,7 @@ from erasure.adapters.key_store import DynamoDBKeyStore, DynamoDBRateCounter
 from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue
 from erasure.adapters.registry_store import DynamoDBSubjectRegistry, DynamoDBSuppressionStore
 from erasure.adapters.request_store import DynamoDBRequestStore
+from erasure.adapters.retention_store import DynamoDBRetentionStore
 from erasure.adapters.secret import DigestKey
 from erasure.adapters.task_store import DynamoDBTaskStore
 from erasure.adapters.tenant_settings import DynamoDBTenantSettingsStore
@@ -24,6 +26,7 @@ from erasure.domain.clock import ClockPolicy
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.backend_auth import KeyVerifier
 from erasure.entry.holds import HoldsFamily
+from erasure.entry.retention import RetentionFamily
 from erasure.entry.sla import SlaFamily
 from erasure.entry.wiring import utc_now
 from erasure.services.accounts import AccountService
@@ -34,6 +37,7 @@ from erasure.services.erasures import ErasureService
 from erasure.services.holds import HoldService
 from erasure.services.idempotent import Idempotency
 from erasure.services.immediate import ImmediateJobs
+from erasure.services.retention_rules import RetentionPolicy
 from erasure.services.sla_figures import SlaReader
 from erasure.services.tenant_settings import TenantSettings
 
@@ -87,6 +91,7 @@ def build(settings: BackendApiSettings, clients: Clients) -> Handler:
     stores = _Stores(settings, clients)
     idempotency = Idempotency(stores.idempotency, stores.digest_key, utc_now)
     erasures = _erasures(settings, stores)
+    retention = DynamoDBRetentionStore(lambda: clients.get("dynamodb"), settings.registry_table)
     return make_backend_api(
         verifier=KeyVerifier(
             stores.keys,
@@ -102,6 +107,7 @@ def build(settings: BackendApiSettings, clients: Clients) -> Handler:
         suppressions=stores.suppressions,
         sla=SlaFamily(erasures, SlaReader(stores.clock, utc_now, settings.clock.sla_hours)),
         holds=HoldsFamily(_holds(stores), idempotency),
+        retention=RetentionFamily(retention, stores.data_maps, _retention_policy(settings, stores)),
         data_maps=stores.data_maps,
         idempotency=idempotency,
         digest_key=stores.digest_key,
@@ -142,6 +148,11 @@ def _holds(stores: _Stores) -> HoldService:
         now=utc_now,
         policy=stores.policy,
     )
+
+
+def _retention_policy(settings: BackendApiSettings, stores: _Stores) -> RetentionPolicy:
+    every, after_report = timedelta(hours=settings.retention_hours), timedelta(hours=settings.retention_report_hours)
+    return RetentionPolicy(stores.policy, settings.purge_days, every, after_report)
 
 
 def _accounts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging.logger import Logger
@@ -17,12 +18,15 @@ from erasure.adapters.hold_store import DynamoDBHoldStore
 from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue, StepFunctionsWorkflow
 from erasure.adapters.registry_store import DynamoDBSubjectRegistry, DynamoDBSuppressionStore
 from erasure.adapters.request_store import DynamoDBRequestStore
+from erasure.adapters.retention_store import DynamoDBRetentionStore
 from erasure.domain.clock import ClockPolicy
 from erasure.entry.sweeps import Sweeps, make_retention_sweep, make_sla_watch
 from erasure.entry.wiring import utc_now
 from erasure.services.commands import ErasurePolicy
 from erasure.services.current_map import CurrentMap
 from erasure.services.follow_ups import FollowUps
+from erasure.services.retention_rules import RetentionPolicy
+from erasure.services.retention_runs import RetentionRuns
 from erasure.services.second_look import SecondLooks
 from erasure.services.sla_watch import SlaWatch
 
@@ -73,7 +77,8 @@ def build_sla_watch(settings: SlaWatchSettings, clients: Clients) -> Handler:
 def build_retention_sweep(settings: RetentionSweepSettings, clients: Clients) -> Handler:
     stores, dynamodb = _Stores(settings, clients), _getter(clients, "dynamodb")
     policy = ErasurePolicy(settings.clock.sla_hours, settings.purge_days, stores.policy.patience)
-    data_map = CurrentMap(DynamoDBDataMapStore(dynamodb, settings.registry_table))
+    data_maps = DynamoDBDataMapStore(dynamodb, settings.registry_table)
+    data_map = CurrentMap(data_maps)
     acceptance = DynamoDBAcceptanceStore(
         dynamodb,
         requests_table=settings.requests_table,
@@ -118,6 +123,20 @@ def build_retention_sweep(settings: RetentionSweepSettings, clients: Clients) ->
                 events=stores.events,
                 now=utc_now,
                 clock_policy=stores.policy,
+            ),
+            retention=RetentionRuns(
+                requests=stores.requests,
+                acceptance=acceptance,
+                rules=DynamoDBRetentionStore(dynamodb, settings.registry_table),
+                data_maps=data_maps,
+                queue=stores.queue,
+                now=utc_now,
+                policy=RetentionPolicy(
+                    stores.policy,
+                    settings.purge_days,
+                    timedelta(hours=settings.retention_hours),
+                    timedelta(hours=settings.retention_report_hours),
+                ),
             ),
         ),
         Logger(),

@@ -32,6 +32,7 @@ from erasure.entry.openapi_answers import error_names, responses_of
 from erasure.entry.openapi_clock_routes import OF_TIME
 from erasure.entry.openapi_native_routes import OURS
 from erasure.entry.openapi_routes import SOURCES, TAGS, Operation
+from erasure.entry.retention import RetentionFamily
 from erasure.entry.sla import SlaFamily
 from erasure.entry.subject_api import make_subject_api
 
@@ -84,7 +85,11 @@ _SECURITY_SCHEMES: dict[str, Any] = {
 
 def families_of_time(nobody: Any) -> dict[str, Any]:
     """Those that the API is given, with nothing behind them, by the name of the argument."""
-    return {"sla": SlaFamily(nobody, nobody), "holds": HoldsFamily(nobody, nobody)}
+    return {
+        "sla": SlaFamily(nobody, nobody),
+        "holds": HoldsFamily(nobody, nobody),
+        "retention": RetentionFamily(nobody, nobody, nobody),
+    }
 
 
 def documented_routes() -> list[Route]:

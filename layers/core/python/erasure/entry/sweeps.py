@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from erasure.domain.clock import ClockPolicy
     from erasure.ports import AuditLog, Clock, ClockStore, JobQueue, RequestStore
     from erasure.services.follow_ups import FollowUps
+    from erasure.services.retention_runs import RetentionRuns
     from erasure.services.second_look import SecondLooks
     from erasure.services.sla_watch import SlaReport, SlaWatch
 
@@ -43,6 +44,7 @@ class Sweeps:
     policy: ClockPolicy
     follow_ups: FollowUps
     second_looks: SecondLooks
+    retention: RetentionRuns
 
     def run(self, deadline: Deadline) -> tuple[dict[str, int], list[Exception]]:
         """Numbers of requests by what was done with them, and what went wrong; everything else went on."""
@@ -66,11 +68,17 @@ class Sweeps:
         # The promise with a date before what asks the verifier and may take all the time.
         attempt(lambda: {"purged": self._purge(deadline)})
         attempt(lambda: {"followed": self.follow_ups.take_up(released.finished, deadline)})
+        attempt(self._settle)
+        attempt(lambda: {"rules_started": self.retention.start_due(deadline)})
         attempt(lambda: self._look(deadline))
         return figures, errors
 
     def _purge(self, deadline: Deadline) -> int:
         return purge_due(self.clock, self.requests, self.audit, self.now, deadline, self.policy)
+
+    def _settle(self) -> dict[str, int]:
+        settled = self.retention.settle()
+        return {"rules_finished": settled.finished, "rules_given_up": settled.given_up}
 
     def _look(self, deadline: Deadline) -> dict[str, int]:
         looks = self.second_looks.look(deadline)

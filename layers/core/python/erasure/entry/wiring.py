@@ -202,7 +202,9 @@ def _build_eraser(
     sessions = _sessions(clients, name, settings.external_id)
     holds = DynamoDBHoldStore(dynamodb, settings.registry_table)
     key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
-    own = targets or make_targets(clients, sessions, purpose, capacity_share=settings.capacity_share, digest_key=key)
+    own = targets or make_targets(
+        clients, sessions, purpose, capacity_share=settings.capacity_share, digest_key=key, holds=holds
+    )
     use = EraseUnitDependencies(
         DynamoDBRequestStore(dynamodb, settings.requests_table),
         DynamoDBTaskStore(dynamodb, settings.requests_table),
@@ -228,7 +230,9 @@ def build_verify_target(environment: Environment, clients: Clients, targets: Tar
     sessions = _sessions(clients, name, settings.external_id)
     holds = DynamoDBHoldStore(dynamodb, settings.registry_table)
     key = DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn)
-    own = targets or make_targets(clients, sessions, READS, capacity_share=settings.capacity_share, digest_key=key)
+    own = targets or make_targets(
+        clients, sessions, READS, capacity_share=settings.capacity_share, digest_key=key, holds=holds
+    )
     use = VerifyUnitDependencies(
         DynamoDBRequestStore(dynamodb, settings.requests_table),
         DynamoDBTaskStore(dynamodb, settings.requests_table),

@@ -15,7 +15,7 @@ from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.clock import ClockPolicy
 from erasure.domain.identifiers import derived_request_id
 from erasure.domain.plan import final_targets, root_of, targets_for
-from erasure.domain.request import CATEGORIES, FINISHED, SECOND_LOOK, ErasureRequest
+from erasure.domain.request import FINISHED, SECOND_LOOK, ErasureRequest
 from erasure.domain.scope import needs
 from erasure.domain.subject import SUBJECT_TYPES, USER
 from erasure.domain.target_spec import TargetSpec
@@ -170,7 +170,6 @@ class SecondLooks:
         is_gone = (
             self.suppressions.get(subject.tenant_id, request.subject_digest) is not None
             or self.registry.standing(request.subject_digest).tombstone is not None
-            or _was_for_everything(request, data_map)
         )
         return None if is_gone else MAY_EXIST
 
@@ -226,11 +225,6 @@ def _trees(request: ErasureRequest, data_map: PinnedMap) -> list[list[TargetSpec
 
 def _are_found_by_own_ids(tree: Sequence[TargetSpec]) -> bool:
     return not any(needs(spec)[1] or any(each.is_scan for each in (spec, *spec.ancestors())) for spec in tree)
-
-
-def _was_for_everything(request: ErasureRequest, data_map: PinnedMap) -> bool:
-    categories = data_map.families[request.family] if request.categories is None else frozenset(request.categories)
-    return (categories is None or categories.issuperset(CATEGORIES)) and not request.organization_ids
 
 
 def _first_entry(request: ErasureRequest) -> AuditEntry:
