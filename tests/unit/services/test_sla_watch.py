@@ -265,6 +265,7 @@ def test_what_failed_is_tried_again_with_pauses_and_parked_in_the_end(world: Wat
     assert world.record(request).parked_at is not None
     parked = [entry for entry in world.audit.entries(request.request_id) if entry.event == "parked"]
     assert [entry.details["targets"] for entry in parked] == [{"notes": "access_denied"}]
+    assert parked[0].details["reason"] == "targets_failed"
     failed = [event for event in world.events.events if event.kind == "erasure.failed"]
     assert [event.details["targets"] for event in failed] == [{"notes": "access_denied"}]
     assert world.alarms(request) == [f"sla:{level}" for level in LEVELS]
@@ -309,6 +310,7 @@ def test_near_its_purge_nothing_is_begun_any_more(world: WatchWorld) -> None:
     assert (world.sent(lost), world.sent(living)) == ([], [])
     assert (world.record(lost).parked_at, world.record(living).parked_at) == (world.now(), None)
     assert world.record(lost).clock_at == lost.purged_by
+    assert world.audit.entries(lost.request_id)[-1].details["reason"] == "not_finished"
     world.now.now = lost.purged_by + HOUR
     world.run()
     assert world.record(lost).clock_at == lost.purged_by  # due to be purged, by whoever does that

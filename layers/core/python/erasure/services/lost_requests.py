@@ -28,6 +28,8 @@ from erasure.services.start_jobs import JOB_REQUESTS
 
 PARALLEL_REQUESTS = 8
 RESENT, PARKED, RESUMED = "resent", "parked", "resumed"
+TARGETS_FAILED, NOT_FINISHED = "targets_failed", "not_finished"
+"""Why a request is parked: what its last job told of its targets, or no job has come to its end."""
 _PARTED_FROM = 3
 _RESENT = f"{RESENT}:"
 """Begins the ids of audit events of what was sent with an attempt that had been sent before."""
@@ -86,14 +88,20 @@ class LostRequests:
     def park(self, request: ErasureRequest, now: datetime) -> None:
         """Say, in the trail and to the outside, that the request waits for a person, and why."""
         reasons = {told.target: told.reason or FAILED for told in request.outcomes if told.outcome == FAILED}
+        reason = TARGETS_FAILED if reasons else NOT_FINISHED
         event_id = f"{PARKED}:{request.job_id or request.attempt}"
         self.audit.append(
-            request.request_id, PARKED, now, {"targets": reasons, "tries": request.tries}, event_id=event_id
+            request.request_id,
+            PARKED,
+            now,
+            {"reason": reason, "targets": reasons, "tries": request.tries},
+            event_id=event_id,
         )
         details = {
             "request_id": request.request_id,
             "family": request.family,
             "due_at": format_time(request.due_at),
+            "reason": reason,
             "targets": reasons,
         }
         self.events.put([Event(f"{request.request_id}:{event_id}", "erasure.failed", now, details)])
