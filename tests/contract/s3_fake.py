@@ -30,13 +30,15 @@ Answer = tuple[int, bytes]
 
 @dataclass
 class Version:
-    """``until``: retained in either ``mode`` until then (RFC 3339); ``hold``: under a legal hold."""
+    """``until``: retained in either ``mode`` until then (RFC 3339); ``hold``: under a legal hold; ``modified``: when it
+    was written, to the millisecond."""
 
     version_id: str
     marker: bool = False
     mode: str = ""
     until: str = ""
     hold: bool = False
+    modified: str = "2026-01-02T03:04:05.000Z"
 
     def is_locked(self) -> bool:
         is_retained = bool(self.until) and datetime.fromisoformat(self.until) > datetime.now(UTC)
@@ -318,7 +320,7 @@ def _position(listed: list[tuple[str, str]], request: Request, id_marker: str) -
 def _entry(key: str, version: Version, latest: bool) -> str:
     name = "DeleteMarker" if version.marker else "Version"
     common = _tag("Key", quote_plus(key, safe="/")) + _tag("VersionId", version.version_id)
-    common += _tag("IsLatest", str(latest).lower()) + "<LastModified>2026-01-02T03:04:05.000Z</LastModified>"
+    common += _tag("IsLatest", str(latest).lower()) + _tag("LastModified", version.modified)
     if not version.marker:
         common += "<ETag>&quot;9dd4e461268c8034f5c8564e155c67a6&quot;</ETag><Size>1</Size>"
     owner = "<Owner><ID>75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a</ID></Owner>"
