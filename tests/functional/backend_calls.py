@@ -20,7 +20,7 @@ from erasure.entry.holds import HoldsFamily
 from erasure.entry.retention import RetentionFamily
 from erasure.entry.sla import SlaFamily
 from erasure.services.api_keys import ApiKeyService
-from erasure.services.retention_rules import RetentionPolicy
+from erasure.services.retention_rules import KnownRule, RetentionPolicy
 from erasure.services.sla_figures import SlaReader
 from tests import fake_keys, fakes
 from tests.functional.backend_world import KEY, TENANT, USER, BackendWorld
@@ -36,7 +36,8 @@ class BackendApi:
         self.keys = fake_keys.FakeKeyStore()
         self.log = io.StringIO()
         world = self.world
-        no_rules: Any = SimpleNamespace(list=list)
+        self.rules: list[KnownRule] = []
+        known_rules: Any = SimpleNamespace(list=lambda: [*self.rules])
         self.handle = make_backend_api(
             verifier=KeyVerifier(
                 self.keys,
@@ -53,7 +54,7 @@ class BackendApi:
             suppressions=fakes.FakeSuppressionStore(world.registry),
             data_maps=world.maps,
             holds=HoldsFamily(world.hold_service, world.once),
-            retention=RetentionFamily(no_rules, world.maps, RetentionPolicy(ClockPolicy())),
+            retention=RetentionFamily(known_rules, world.maps, RetentionPolicy(ClockPolicy())),
             sla=SlaFamily(world.erasures, SlaReader(world.requests_by_clock, world.clock, 72)),
             idempotency=world.once,
             digest_key=lambda: KEY,

@@ -14,6 +14,7 @@ import pytest
 from aws_lambda_powertools.logging import Logger
 
 from erasure.domain.api_key import PLATFORM
+from erasure.domain.retention_runs import RetentionRun
 from erasure.entry import openapi
 from erasure.entry.api import Api
 from erasure.entry.backend_api import make_backend_api
@@ -32,6 +33,7 @@ from erasure.errors import (
     UnavailableError,
     UnfinishedError,
 )
+from erasure.services.retention_rules import EndedRun, KnownRule, rules_of
 from tests.functional.backend_calls import BackendApi, make_event
 from tests.functional.backend_world import TENANT
 from tests.functional.test_h2o_api import Api as SubjectApi
@@ -381,6 +383,31 @@ def test_legal_holds_keep_to_the_document(call: Caller) -> None:
     assert call.answered[("GET", one)] == {200, 400, 404}
     assert call.answered[("DELETE", one)] == {204, 404}
     assert call.answered[("GET", everything)] == {200, 400}
+
+
+def test_retention_keeps_to_the_document(call: Caller) -> None:
+    """Rules without a run, with a report and with a run; other keys than the platform's are refused."""
+    platform, now = call.api.make_key(PLATFORM), call.api.world.clock()
+    assert call("GET", "/v1/retention", key=platform) == {"rules": []}
+    rule = {"older_than": "30d", "attribute": "seen_at"}
+    names = ("old", "reported", "erased")
+    targets = [{"name": name, "dynamodb": {"table": name, "key": {"pk": "{tenant_id}#{user_id}"}}} for name in names]
+    retention = [{"target": name, **rule} for name in names[:-1]] + [{"target": names[-1], **rule, "mode": "report"}]
+    call("PUT", "/v1/data-map", {"version": 1, "targets": targets, "retention": retention}, key=platform)
+    digests = list(rules_of(call.api.world.maps.maps[-1].targets))
+    report, run = EndedRun(REQUEST, now, 5, kept=1, unreadable=2), EndedRun(REQUEST, now, 4)
+    call.api.rules = [
+        KnownRule(digests[1], "reported", report=report, begun=RetentionRun("report", digests[1], now)),
+        KnownRule(digests[2], "erased", report=report, run=run, begun=RetentionRun("report", digests[2], now)),
+    ]
+    told = call("GET", "/v1/retention", key=platform)["rules"]
+    assert [(rule["target"], rule["state"], "last_run" in rule) for rule in told] == [
+        ("old", "reporting", False),
+        ("reported", "waiting", False),
+        ("erased", "reporting", True),
+    ]
+    call("GET", "/v1/retention")
+    assert call.answered[("GET", "/v1/retention")] == {200, 403}
 
 
 def test_suppressions_keep_to_the_document(call: Caller) -> None:

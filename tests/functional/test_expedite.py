@@ -136,6 +136,21 @@ class TestCall:
         assert api.world.retry_queue.messages == [((request_id,), 1)]
         assert [entry.event for entry in api.world.audit.entries(request_id)] == ["requested", "expedited"]
 
+    def test_repeated_after_it_was_started(self, api: BackendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A call that died after it had sent: repeated with its key, it is done, and sends nothing that a job has."""
+        request_id, headers = waiting(api), {"Idempotency-Key": "k"}
+
+        def die(*_arguments: object) -> None:
+            raise RuntimeError("the function was killed")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(api.world.idempotency, "finish", die)
+            assert act(api, request_id, "expedite", headers=headers)["statusCode"] == 500
+        api.world.run_job(f"{request_id}-1", [request_id], 1)
+        reply = act(api, request_id, "expedite", headers=headers)
+        assert (reply["statusCode"], body_of(reply)["state"]) == (202, FINISHED)
+        assert api.world.retry_queue.messages == [((request_id,), 1)]
+
 
 # Whatever else happens at that moment.
 

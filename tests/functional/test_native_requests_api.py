@@ -194,6 +194,13 @@ class TestCancel:
         assert api.world.left(subject) == before
         assert [entry.event for entry in api.world.audit.entries(request_id)] == ["requested", "cancelled"]
 
+    def test_its_record_is_purged_in_time(self, api: BackendApi) -> None:
+        """A week before ``purged_by``, so that no backup of the service's own knows the subject by then."""
+        request_id = accept(api)
+        act(api, request_id, "cancel")
+        request = api.world.request(request_id)
+        assert request.clock_at == request.purged_by - timedelta(days=7)
+
     @pytest.mark.parametrize("state", [STARTED, HELD, FINISHED])
     def test_in_any_other_state(self, api: BackendApi, state: str) -> None:
         """409, and it stays as it is."""
@@ -201,6 +208,12 @@ class TestCancel:
         change(api, request_id, state=state)
         check_problem(act(api, request_id, "cancel"), 409, "conflict")
         assert api.world.request(request_id).state == state
+
+    def test_one_that_is_held_is_told_why(self, api: BackendApi) -> None:
+        """What keeps it from being cancelled is the hold, and lifting that is the way."""
+        request_id = accept(api)
+        change(api, request_id, state=HELD)
+        assert "legal hold" in body_of(act(api, request_id, "cancel"))["detail"]
 
     def test_its_key_is_for_one_request(self, api: BackendApi) -> None:
         """The same key for another request is a 409, which stays as it is."""

@@ -13,6 +13,7 @@ from erasure.domain.audit import next_entry
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED
 from erasure.domain.times import format_time, milliseconds
+from erasure.ports import SlaRow
 from erasure.services import sla_figures
 from erasure.services.sla_figures import SlaReader
 from erasure.targets.protocol import SliceResult
@@ -115,6 +116,20 @@ class TestFigures:
         """403 with a key that only writes."""
         reply = api.call("GET", "/v1/sla", key=api.make_key(scopes=["erasure:write"]))
         check_problem(reply, 403, "insufficient_permissions")
+
+    def test_one_that_moves_on_while_it_is_read(self, api: BackendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is seen twice, and counted as what it came to last."""
+        started_before(api, 1)
+        lists, rows = api.world.requests_by_clock, type(api.world.requests_by_clock).sla_rows
+
+        def close_before_finished_ones(tenant_id: str, state: str, limit: int) -> list[SlaRow]:
+            if state == FINISHED:
+                request = api.world.only_request()
+                change(api, request.request_id, state=FINISHED, finished_at=api.world.clock())
+            return rows(lists, tenant_id, state, limit)
+
+        monkeypatch.setattr(lists, "sla_rows", close_before_finished_ones)
+        assert figures(api) == {**NOTHING, "finished": {"of": 1, "within": 1, "late": 0}}
 
     def test_more_than_are_counted(self, api: BackendApi, monkeypatch: pytest.MonkeyPatch) -> None:
         """So many are counted, and that there are more is told."""

@@ -19,11 +19,13 @@ from erasure.entry.openapi_models import (
     Identifier,
     Model,
     Moment,
+    RequestId,
     Strict,
     SubjectType,
     one_of,
     text,
 )
+from erasure.entry.retention import STATES as RULE_STATES
 from erasure.services.sla_figures import MAX_FINISHED, MAX_OPEN
 from erasure.services.sla_view import STATES
 
@@ -112,3 +114,42 @@ class SetLegalHold(LegalHold):
 class LegalHolds(Model):
     legal_holds: Annotated[list[LegalHold], Field(max_length=MAX_LIMIT)]
     cursor: Annotated[Digest, Field(description="For the next page; left out on the last one.")] | Absent = None
+
+
+# Retention rules.
+
+
+class _EndedRun(Model):
+    at: Moment
+    request_id: RequestId
+    kept: Annotated[Count | Absent, Field(description="Old things that stay: held, or kept by the law.")] = None
+    unreadable: Annotated[Count | Absent, Field(description="Things whose age could not be told: they stay.")] = None
+
+
+class RetentionReport(_EndedRun):
+    matched: Annotated[Count, Field(description="What would have gone.")]
+
+
+class RetentionRun(_EndedRun):
+    erased: Count
+
+
+class RetentionRule(Model):
+    target: str
+    older_than: Annotated[str, Field(description="Years, months, weeks, days or hours, such as `30d`.")]
+    attribute: Annotated[str | Absent, Field(description="Of items: by which their age is told.")] = None
+    mode: Annotated[str, one_of("erase", "report")]
+    state: Annotated[
+        str,
+        one_of(*RULE_STATES),
+        Field(description="Nothing goes before there is a report; then a while is left to look at it."),
+    ]
+    last_report: RetentionReport | Absent = None
+    last_run: RetentionRun | Absent = None
+    next_at: Annotated[
+        Moment | Absent, Field(description="When its next run begins; left out while one is under way or due.")
+    ] = None
+
+
+class RetentionRules(Model):
+    rules: list[RetentionRule]

@@ -8,7 +8,7 @@ from erasure.entry import openapi_clock as clock
 from erasure.entry import openapi_models as models
 from erasure.entry import openapi_native as native
 from erasure.entry.openapi_native_routes import A_REQUEST, DIGEST, PAGE_LENGTH, TYPE_OF_ID
-from erasure.entry.openapi_routes import AT, DUE, NATIVE, PURGED, Answer, Operation, query
+from erasure.entry.openapi_routes import AT, DUE, NATIVE, PURGED, REQUEST, Answer, Operation, query
 
 _HOLD = {
     "hold_id": "lh_01JZ0QJ4Y8W3N2V5T7R9K1M3P6",
@@ -117,5 +117,34 @@ _HOLDS: dict[tuple[str, str], Operation] = {
     ),
 }
 
-OF_TIME: Mapping[tuple[str, str], Operation] = {**_PROMISE, **_HOLDS}
+_RETENTION: dict[tuple[str, str], Operation] = {
+    ("GET", "/v1/retention"): Operation(
+        "listRetentionRules",
+        NATIVE,
+        "The data map's retention rules, and what they have done",
+        {
+            200: Answer(
+                "In the order of the map.",
+                clock.RetentionRules,
+                {
+                    "rules": [
+                        {
+                            "target": "sessions",
+                            "older_than": "30d",
+                            "attribute": "last_seen_at",
+                            "mode": "erase",
+                            "state": "waiting",
+                            "last_report": {"at": AT, "request_id": REQUEST, "matched": 1200, "unreadable": 3},
+                            "next_at": DUE,
+                        }
+                    ]
+                },
+            )
+        },
+        refused=(400,),
+        description="With a platform key only: rules are for all tenants.",
+    ),
+}
+
+OF_TIME: Mapping[tuple[str, str], Operation] = {**_PROMISE, **_HOLDS, **_RETENTION}
 """By method and path."""

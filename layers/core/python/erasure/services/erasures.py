@@ -21,12 +21,13 @@ from typing import Any
 from erasure.domain.audit import AuditEntry, next_entry
 from erasure.domain.clock import ClockPolicy
 from erasure.domain.identifiers import milliseconds_of, new_batch_id
-from erasure.domain.request import CANCELLED, REQUESTED, ErasureRequest
+from erasure.domain.request import CANCELLED, HELD, REQUESTED, ErasureRequest
 from erasure.domain.times import format_time, milliseconds, parse_time, time_of
 from erasure.errors import (
     AlreadyDeletedError,
     AlreadyOpenError,
     ErasureError,
+    HeldError,
     PlanChangedError,
     TransitionError,
     UnavailableError,
@@ -174,13 +175,16 @@ class ErasureService(RequestReader):
         return [draft.as_plan() for draft in self._drafts(command, self._new_run_id())]
 
     def cancel(self, tenant_id: str, request_id: str, key_id: str) -> ErasureRequest:
-        """Raises ``TransitionError`` unless it is ``requested`` (or cancelled already: then it is as before)."""
+        """Raises ``TransitionError`` unless it is ``requested`` (or cancelled already: then it is as before),
+        ``HeldError`` if it is held."""
         for _ in range(_CANCEL_TRIES):
             # The trail first: if its next place is free when we write, the record is the latest one.
             entries = self._audit.entries(request_id)
             request = self._own(tenant_id, request_id)
             if request.state == CANCELLED:
                 return request
+            if request.state == HELD:
+                raise HeldError("The request is under a legal hold and cannot be cancelled until that is lifted.")
             if request.state != REQUESTED:
                 raise TransitionError(f"the request is {request.state}: it cannot be cancelled")
             last = entries[-1] if entries else None
