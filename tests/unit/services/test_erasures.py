@@ -12,11 +12,13 @@ import pytest
 
 from erasure.domain.audit import broken_at
 from erasure.domain.identifiers import is_batch_id
-from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, STARTED
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import S3Rule
 from erasure.errors import (
     AlreadyDeletedError,
+    ErasureError,
+    HeldError,
     IdempotencyMismatchError,
     InvalidInputError,
     NotFoundError,
@@ -604,12 +606,14 @@ def test_a_requested_one_can_be_cancelled(desk: Desk) -> None:
     assert desk.requests.due(desk.clock() + timedelta(days=2), 10) == []
 
 
-@pytest.mark.parametrize("state", [STARTED, FINISHED, "held"])
-def test_nothing_else_can_be_cancelled(desk: Desk, state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "refusal"), [(STARTED, TransitionError), (FINISHED, TransitionError), (HELD, HeldError)]
+)
+def test_nothing_else_can_be_cancelled(desk: Desk, state: str, refusal: type[ErasureError]) -> None:
     """Once the work has begun, or is done, or a hold is on it, it is not cancelled."""
     request = desk.one()
     desk.requests.records[request.request_id] = replace(request, state=state)
-    with pytest.raises(TransitionError):
+    with pytest.raises(refusal):
         desk.service.cancel("acme", request.request_id, "key-1")
     assert [entry.event for entry in desk.audit.entries(request.request_id)] == ["requested"]
 
