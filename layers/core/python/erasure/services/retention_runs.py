@@ -58,17 +58,19 @@ class RetentionRuns:
     def settle(self) -> SettledRuns:
         """Write down what has become of the runs under way, and forget rules that the map has no more: if one of them
         comes back, it begins with a report."""
-        known = self.rules.list()
-        current = self._current()
+        known, current = self.rules.list(), self._current()
         under_way = [request_id_of(rule.begun) for rule in known if rule.is_open and rule.begun is not None]
         requests = self.requests.get_many(under_way) if under_way else {}
         settled = SettledRuns()
         for rule in known:
             request = requests.get(request_id_of(rule.begun)) if rule.is_open and rule.begun is not None else None
-            if request is not None:
-                settled = self._settle(rule, request, settled)
-            elif rule.rule_digest not in current:
-                self.rules.forget(rule)
+            after = rule if request is None else _after(rule, request)
+            if rule.rule_digest not in current and (request is None or not after.is_open):
+                is_written = self.rules.forget(rule)
+            else:
+                is_written = after != rule and self.rules.put(after)
+            if is_written and request is not None:
+                settled = _counted(settled, rule, request)
         return settled
 
     def start_due(self, deadline: Deadline) -> int:
@@ -139,19 +141,17 @@ class RetentionRuns:
             only_targets=(target,),
         )
 
-    def _settle(self, rule: KnownRule, request: ErasureRequest, settled: SettledRuns) -> SettledRuns:
-        if request.state == FINISHED:
-            outcome = next((each for each in request.outcomes if each.target == rule.target), None)
-            is_noted = self.rules.put(_ended(rule, request, outcome))
-            return _counted(settled, rule, outcome) if is_noted else settled
-        is_given_up = request.state == CANCELLED or request.parked_at is not None or request.purged_at is not None
-        if is_given_up and self.rules.put(replace(rule, is_open=False)):
-            return replace(settled, given_up=settled.given_up + 1)
-        return settled
+
+def _after(rule: KnownRule, request: ErasureRequest) -> KnownRule:
+    """What is known of a rule once its run stands as it does."""
+    if request.state == FINISHED:
+        return _ended(rule, request)
+    is_given_up = request.state == CANCELLED or request.parked_at is not None or request.purged_at is not None
+    return replace(rule, is_open=False) if is_given_up else rule
 
 
-def _ended(rule: KnownRule, request: ErasureRequest, outcome: TargetOutcome | None) -> KnownRule:
-    rule = replace(rule, is_open=False)
+def _ended(rule: KnownRule, request: ErasureRequest) -> KnownRule:
+    rule, outcome = replace(rule, is_open=False), _outcome_of(rule, request)
     if outcome is None or outcome.reason == RULE_CHANGED or rule.begun is None:
         return rule
     ended_at: datetime = request.finished_at or request.requested_at
@@ -159,11 +159,18 @@ def _ended(rule: KnownRule, request: ErasureRequest, outcome: TargetOutcome | No
     return replace(rule, report=ended) if rule.begun.mode == REPORTING else replace(rule, run=ended)
 
 
-def _counted(settled: SettledRuns, rule: KnownRule, outcome: TargetOutcome | None) -> SettledRuns:
-    erased = outcome.count if outcome is not None and rule.begun is not None and rule.begun.mode != REPORTING else 0
+def _outcome_of(rule: KnownRule, request: ErasureRequest) -> TargetOutcome | None:
+    return next((outcome for outcome in request.outcomes if outcome.target == rule.target), None)
+
+
+def _counted(settled: SettledRuns, rule: KnownRule, request: ErasureRequest) -> SettledRuns:
+    if request.state != FINISHED:
+        return replace(settled, given_up=settled.given_up + 1)
+    outcome = _outcome_of(rule, request)
+    is_report = rule.begun is None or rule.begun.mode == REPORTING
     return replace(
         settled,
         finished=settled.finished + 1,
-        erased=settled.erased + erased,
-        unreadable=settled.unreadable + (outcome.unreadable if outcome is not None else 0),
+        erased=settled.erased + (0 if outcome is None or is_report else outcome.count),
+        unreadable=settled.unreadable + (0 if outcome is None else outcome.unreadable),
     )
