@@ -20,13 +20,13 @@ from erasure.errors import ErasureError, NotFoundError, UnavailableError
 from erasure.ports import Hold
 from erasure.services.commands import ACCEPTED, ErasureCommand, ErasurePolicy, IdempotencyClaim
 from erasure.services.holds import HoldCommand
-from tests.functional.simulation_checks import check_end, check_purged, check_watched
+from tests.functional.simulation_checks import check_end, check_nowhere, check_purged, check_watched
 from tests.functional.simulation_engine import Agenda
 from tests.functional.simulation_faults import QUIET, Chaos, Gate, Invocation, Killed, one_course
 from tests.functional.simulation_ledger import Standing, ViolationError
 from tests.functional.simulation_restores import Restores
 from tests.functional.simulation_service import DIGEST_KEY, Service
-from tests.functional.simulation_world import ACCOUNTS, FILES, HISTORY, LETTERS, NOTES, Person, World
+from tests.functional.simulation_world import ACCOUNTS, FILES, HISTORY, LETTERS, NOTES, Person, Thing, World
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 TENANTS = ("acme", "globex")
@@ -69,6 +69,7 @@ class Simulation:
         self.calm_at = START + timedelta(days=scenario.days)
         self.bystanders: list[Person] = []
         self.outages: list[tuple[datetime, datetime]] = []
+        self.written_late: list[tuple[str, Thing]] = []
         self.asked = 0
         self.refused = 0
         self.sweeps = 0
@@ -85,6 +86,7 @@ class Simulation:
             self._prepare()
             horizon = self.calm_at + timedelta(days=self.scenario.purge_days + 40)
             self._run_until(self.calm_at)
+            self._fail_if_wrong(check_nowhere(self))
             self.gate.chaos = QUIET
             while self._run_until(self.gate.time + timedelta(days=5)) and self.gate.time < horizon:
                 self._fail_if_wrong(check_purged(self))
@@ -217,7 +219,7 @@ class Simulation:
             if call is not None and call.faults == 0 and not isinstance(error, ErasureError):
                 raise
             return
-        if name == "sla_watch" and call.faults == 0 and call.pace < 1:
+        if name == "sla_watch" and call.faults == 0 and call.pace < 1 and self.sweeps % 3 == 0:
             self._fail_if_wrong(check_watched(self, began))
 
     # What people and backends do
@@ -298,7 +300,8 @@ class Simulation:
 
     def _write_late(self, person: Person) -> None:
         """Something that was on its way when the person was erased arrives."""
-        self.world.put(self.rng.choice([NOTES, FILES, HISTORY]), person)
+        target = self.rng.choice([NOTES, FILES, HISTORY])
+        self.written_late.append((target, self.world.put(target, person)))
 
     # Holds
 

@@ -20,7 +20,9 @@ from erasure.domain.request import (
     STARTED,
     ErasureRequest,
 )
-from tests.functional.simulation_ledger import TOLERANCE
+from erasure.domain.times import parse_time
+from tests.functional.simulation_ledger import TOLERANCE, ids_in
+from tests.functional.simulation_world import HISTORY
 
 if TYPE_CHECKING:
     from tests.functional.simulation import Simulation
@@ -40,27 +42,33 @@ def check_watched(simulation: Simulation, began: datetime) -> list[str]:
 
 
 def check_purged(simulation: Simulation) -> list[str]:
-    """Nothing of a subject is in any store once all that is known of it had to be purged."""
+    """Of a subject of which all had to be purged, no request has anything, and no hold."""
     ledger, records = simulation.ledger, simulation.service.requests.records
     limit = simulation.gate.time - PATIENCE
-    due = {
-        subject.id
-        for subject, ids in ledger.asked.items()
-        if all(records[each].purged_by < limit and records[each].state != HELD for each in ids)
-    }
-    emails = {simulation.world.people[subject].email for subject in due}
-    known = due | emails
-    found = {each for store in simulation.service.stores() for each in ledger.ids_in(store) & known}
-    people = [person for person in simulation.world.people.values() if found & {person.subject.id, person.email}]
+    due = [
+        ids
+        for ids in ledger.asked.values()
+        if not ledger.forgotten.issuperset(ids)
+        and all(records[each].purged_by < limit and records[each].state != HELD for each in ids)
+    ]
+    ledger.forgotten.update(each for ids in due for each in ids if records[each].purged_at is not None)
+    left = ids_in([records[each] for ids in due for each in ids])
+    people = [person for person in simulation.world.people.values() if left & {person.subject.id, person.email}]
     told = [_told(simulation, records[each]) for person in people[:2] for each in ledger.asked[person.subject]]
-    return [f"{sorted(found)[:3]} are still in the stores after purged_by: " + "\n".join(told)] if found else []
+    return [f"{sorted(left)[:3]} are still in requests after purged_by: " + "\n".join(told)] if left else []
+
+
+def check_nowhere(simulation: Simulation) -> list[str]:
+    """Nothing but a request's record ever has anybody's id."""
+    found = [(number, ids_in(store)) for number, store in enumerate(simulation.service.stores())]
+    return [f"store {number} has ids of people: {sorted(ids)[:3]}" for number, ids in found if ids]
 
 
 def check_end(simulation: Simulation) -> list[str]:
     found: list[str] = []
-    for check in (_ends, _alarms, _trails, _bystanders, _late_arrivals, _restored):
+    for check in (_ends, _alarms, _trails, _bystanders, _late_arrivals, _written_late, _silently_late, _restored):
         found += list(check(simulation))
-    return found + check_purged(simulation)
+    return found + check_purged(simulation) + check_nowhere(simulation)
 
 
 def _records(simulation: Simulation) -> list[ErasureRequest]:
@@ -150,6 +158,34 @@ def _late_arrivals(simulation: Simulation) -> Iterator[str]:
             yield f"its late arrivals are nobody's matter: {_told(simulation, record)}"
         if follower is not None and follower.state == FINISHED and "late_arrivals" not in events:
             yield f"its late arrivals were erased and not told: {_told(simulation, record)}"
+
+
+def _written_late(simulation: Simulation) -> Iterator[str]:
+    """What was written late and was there at the second look is gone."""
+    records = simulation.service.requests.records
+    for target, thing in simulation.written_late:
+        person = simulation.world.people[thing.owner.id]
+        if target == HISTORY or thing not in simulation.world.things(target, person):
+            continue  # it is gone, or is where only a scan looks
+        own = [records[each] for each in simulation.ledger.asked.get(thing.owner, ())]
+        if any(record.parked_at is not None for record in own):
+            continue
+        for record in own:
+            looked = [e for e in simulation.service.trail(record.request_id) if e.event == SECOND_LOOK]
+            if looked and parse_time(looked[0].at) > thing.at + TOLERANCE and _covers(simulation, record, target):
+                yield f"what was written late is still in {target}: {thing} {_told(simulation, record)}"
+
+
+def _covers(simulation: Simulation, record: ErasureRequest, target: str) -> bool:
+    return any(spec.name == target for spec in simulation.ledger.covers(record))
+
+
+def _silently_late(simulation: Simulation) -> Iterator[str]:
+    """Whatever ended after it was due has said so in its trail."""
+    for record in _records(simulation):
+        end = record.finished_at
+        if end is not None and end > record.due_at + TOLERANCE and record.sla_level < LEVELS[-1]:
+            yield f"it was late, and nobody was told: {_told(simulation, record)}"
 
 
 def _restored(simulation: Simulation) -> Iterator[str]:

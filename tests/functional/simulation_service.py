@@ -294,9 +294,8 @@ class Service:
         """What the operator does after a restore."""
 
     def stores(self) -> list[object]:
-        """All that the service keeps anywhere."""
+        """All that the service keeps anywhere, but for the requests themselves."""
         return [
-            self.requests.records,
             self.requests.batches,
             self.requests.waiting,
             self.requests.registry,

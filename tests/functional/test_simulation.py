@@ -135,7 +135,7 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "levels are not noticed": (_levels_are_not_noticed, "nobody has noticed"),
     "nobody is told": (_nobody_is_told, "nobody was told of"),
     "whatever lives counts as dead": (_whatever_lives_counts_as_dead, "beside a living execution"),
-    "nothing is purged": (_nothing_is_purged, "are still in the stores"),
+    "nothing is purged": (_nothing_is_purged, "are still in requests"),
     "nobody looks again": (_nobody_looks_again, "nobody looked at it once more"),
     "nothing is replayed": (_nothing_is_replayed, "restored and not erased again"),
     "holds are overlooked": (_holds_are_overlooked, "although a hold stands"),
