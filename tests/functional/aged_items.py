@@ -33,8 +33,8 @@ KEY = b"a key of marks"
 RUN = [{"retention": "erase#0123456789abcdef#2026-06-01T12:00:00.000Z"}]
 
 
-def hold_of(subject: Subject, *aliases: str) -> Hold:
-    marks = marks_of(KEY, subject, aliases)
+def hold_of(subject: Subject, *aliases: str, key: bytes = KEY) -> Hold:
+    marks = marks_of(key, subject, aliases)
     return Hold("lh_1", subject.tenant_id, subject.type, marks[0], "a case", "legal", NOW, "key", marks=marks)
 
 

@@ -209,14 +209,16 @@ def test_a_hold_that_is_set_meanwhile_keeps_what_is_left(world: AgedItems) -> No
 
 
 @pytest.mark.parametrize("error", [UnavailableError("no answer"), client_error("InternalServerError", 500)])
-def test_nothing_goes_while_nobody_can_say_who_is_held(world: AgedItems, error: Exception) -> None:
+def test_nothing_goes_while_nobody_can_say_who_is_held(
+    world: AgedItems, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Holds that cannot be read, or that nobody can be asked about: nothing is deleted, and it is told."""
     world.put("ann", "SESSION#1")
 
     def held(_marks: object) -> dict[str, str]:
         raise error
 
-    world.holds.held = held  # type: ignore[method-assign]
+    monkeypatch.setattr(world.holds, "held", held)
     spec = in_a_run(world.spec())
     assert world.erase(spec) == SliceResult(0, done=False, problem="unavailable")
     assert world.verify(spec) == VerifyResult(0, complete=False, problem="unavailable")
@@ -247,7 +249,7 @@ def test_an_item_that_changes_under_way_stays(world: AgedItems, change: str) -> 
 def test_a_deletion_without_an_answer_counts_once(world: AgedItems) -> None:
     """Carried out, and the answer lost: the repetition finds the item gone, and it counts."""
     world.put("ann", "SESSION#1")
-    lost = []
+    lost: list[Any] = []
 
     def delete(call: Callable[..., Any], **arguments: Any) -> Any:
         answer = call(**arguments)
