@@ -13,15 +13,16 @@ import pytest
 from erasure.adapters.retention_store import DynamoDBRetentionStore
 from erasure.domain.clock import ClockPolicy
 from erasure.domain.data_map import parse_data_map
-from erasure.domain.outcome import REPORTED, RETENTION_UNKNOWN, Kept, TargetOutcome, merge_outcomes, outcome_of_erasure
+from erasure.domain.outcome import REPORTED, Kept, TargetOutcome, merge_outcomes, outcome_of_erasure
 from erasure.domain.plan import VERIFIED, Part, plan_units, targets_for
 from erasure.domain.request import CANCELLED, FINISHED, RETENTION, ErasureRequest
-from erasure.domain.retention_runs import RULE_CHANGED, RetentionRun
+from erasure.domain.retention import RETENTION_UNKNOWN
+from erasure.domain.retention_runs import RULE_CHANGED, EndedRun, KnownRule, RetentionRun
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import ERASING, REPORTING, TargetSpec
 from erasure.errors import UnavailableError
 from erasure.ports import Acceptance, PinnedMap
-from erasure.services.retention_rules import EndedRun, KnownRule, RetentionPolicy, RuleStore, request_id_of, rules_of
+from erasure.services.retention_rules import RetentionPolicy, RuleStore, request_id_of, rules_of
 from erasure.services.retention_runs import RetentionRuns, SettledRuns
 from erasure.targets.protocol import Deadline
 from tests.contract.dynamodb_engines import Engine, make_client

@@ -14,9 +14,8 @@ from botocore.exceptions import ClientError
 
 from erasure.adapters.attributes import Item, from_item, to_item
 from erasure.adapters.aws import error_code
-from erasure.domain.retention_runs import RetentionRun
+from erasure.domain.retention_runs import EndedRun, KnownRule, RetentionRun
 from erasure.domain.times import format_time, parse_time
-from erasure.services.retention_rules import EndedRun, KnownRule
 
 _PARTITION = "RETENTION"
 _IS_NEW = "attribute_not_exists(pk)"

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from erasure.domain.retention import RETENTION_UNKNOWN
+
 ERASED = "erased"
 ALREADY_ABSENT = "already_absent"
 DETACHED = "detached"
@@ -32,10 +34,6 @@ class Kept:
 
 
 NOTHING_KEPT = Kept()
-
-RETENTION_UNKNOWN = "retention_unknown"
-"""The reason of a target with things of which nobody can tell how old they are, or how long they have to be kept: so
-they are."""
 
 _GRAVITY = (ALREADY_ABSENT, REPORTED, ERASED, DETACHED, REDACTED, RETAINED, BLOCKED, FAILED)
 NOTHING_SPECIAL: Mapping[str, str] = {}

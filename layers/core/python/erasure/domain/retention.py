@@ -15,6 +15,10 @@ from typing import Any
 
 from erasure.errors import InvalidInputError
 
+RETENTION_UNKNOWN = "retention_unknown"
+"""The reason of a target with things of which nobody can tell how old they are, or how long they have to be kept: so
+they are."""
+
 _PERIOD = re.compile(r"([1-9][0-9]{0,5})([ymwdh])")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[Zz]|[+-]\d{2}:\d{2})?)?", re.ASCII)
 

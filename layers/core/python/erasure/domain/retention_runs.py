@@ -46,6 +46,32 @@ class RetentionRun:
         return cls(mode, digest, parse_time(moment))
 
 
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """``count``: things that went, or that a report has found; ``kept``: that stayed under a lock or a legal hold;
+    ``unreadable``: that stayed because nobody can tell how old they are."""
+
+    request_id: str
+    ended_at: datetime
+    count: int
+    kept: int = 0
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRule:
+    """``report``, ``run``: the last that came to their end. ``begun``: the latest that was begun, ``is_open``: and is
+    not known to have ended. ``revision`` counts the writes of the record."""
+
+    rule_digest: str
+    target: str
+    report: EndedRun | None = None
+    run: EndedRun | None = None
+    begun: RetentionRun | None = None
+    is_open: bool = False
+    revision: int = 0
+
+
 def rule_digest(spec: TargetSpec, targets: Iterable[TargetSpec]) -> str:
     """What stands for the rule of a target of the map ``targets``: another one as soon as anything that decides over
     what goes by it is another."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from erasure.domain.clock import ClockPolicy
 from erasure.domain.identifiers import derived_request_id
-from erasure.domain.retention_runs import RetentionRun, rule_digest
+from erasure.domain.retention_runs import KnownRule, RetentionRun, rule_digest
 from erasure.domain.target_spec import ERASING, REPORTING, AgeRule, TargetSpec
 from erasure.domain.times import milliseconds
 
@@ -26,32 +26,6 @@ class RetentionPolicy:
     purge_days: int = 90
     every: timedelta = timedelta(hours=24)
     after_report: timedelta = timedelta(hours=24)
-
-
-@dataclass(frozen=True, slots=True)
-class EndedRun:
-    """``count``: things that went, or that a report has found; ``kept``: that stayed under a lock or a legal hold;
-    ``unreadable``: that stayed because nobody can tell how old they are."""
-
-    request_id: str
-    ended_at: datetime
-    count: int
-    kept: int = 0
-    unreadable: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRule:
-    """``report``, ``run``: the last that came to their end. ``begun``: the latest that was begun, ``is_open``: and is
-    not known to have ended. ``revision`` counts the writes of the record."""
-
-    rule_digest: str
-    target: str
-    report: EndedRun | None = None
-    run: EndedRun | None = None
-    begun: RetentionRun | None = None
-    is_open: bool = False
-    revision: int = 0
 
 
 class RuleStore(Protocol):

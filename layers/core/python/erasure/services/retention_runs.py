@@ -15,14 +15,12 @@ from erasure.domain.audit import next_entry
 from erasure.domain.canonical import digest_of
 from erasure.domain.outcome import TargetOutcome
 from erasure.domain.request import CANCELLED, FINISHED, RETENTION, ErasureRequest
-from erasure.domain.retention_runs import RULE_CHANGED, RetentionRun
+from erasure.domain.retention_runs import RULE_CHANGED, EndedRun, KnownRule, RetentionRun
 from erasure.domain.target_spec import REPORTING, AgeRule, TargetSpec
 from erasure.domain.times import due_at, format_time, parse_time, purged_by
 from erasure.errors import UnavailableError
 from erasure.ports import Acceptance, AcceptanceStore, Clock, DataMapStore, JobQueue, RequestStore
 from erasure.services.retention_rules import (
-    EndedRun,
-    KnownRule,
     RetentionPolicy,
     RuleStore,
     next_run,

@@ -60,7 +60,7 @@ def outcome_of(task: Task, part: Part) -> TargetOutcome:
             done=DONE_BY_ACTION[spec.action],
             kept=part.kept,
             basis=spec.retain.basis if spec.retain else None,
-            reason=part.reason,
+            reason=part.reason if spec.goes_by_age else None,
         )
     reason = (part.reason if part.status == FAILED else None) or "not_finished"
     # A slice that has not ended by now, dead or alive, may have erased more than it has written down.

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from erasure.domain.outcome import RETENTION_UNKNOWN
-from erasure.domain.retention import keep_until, moment_of
+from erasure.domain.retention import RETENTION_UNKNOWN, keep_until, moment_of
 from erasure.errors import TargetError
 from erasure.targets.dynamodb_detach import make_update
 from erasure.targets.dynamodb_plan import (
