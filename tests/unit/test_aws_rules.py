@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from erasure.domain.data_map_schema import MAX_REDACTED
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.plan import passes_of_each
+from erasure.domain.request import ErasureRequest
 from erasure.domain.target_spec import RedactRule
 from erasure.services.start_jobs import JOB_REQUESTS
 from erasure.targets.dynamodb_plan import ErasePlan, Match, Treatment
@@ -60,7 +62,7 @@ def test_names_fit_with_a_stack_name_of_48_characters() -> None:
     """Lambda: a function's name has 64 characters at most. Step Functions: a state machine's has 80."""
     written = [resource["Properties"] for resource in source()["Resources"].values()]
     functions = [properties["FunctionName"]["Fn::Sub"] for properties in written if "FunctionName" in properties]
-    assert len(functions) == 9
+    assert len(functions) == 10
     stack = "s" * 48
     assert max(len(name.replace("${AWS::StackName}", stack)) for name in functions) == 64
     machine = source()["Resources"]["ErasureJob"]["Properties"]["Name"]["Fn::Sub"]
@@ -78,8 +80,10 @@ def test_a_mapping_of_more_than_ten_messages_has_a_window() -> None:
 def test_a_rate_of_one_is_singular() -> None:
     """EventBridge: "if the value is equal to 1, the unit must be singular", else plural (rate expressions)."""
     for minutes in range(1, source()["Parameters"]["SweepMinutes"]["MaxValue"] + 1):
-        (rule,) = of_type(resources({"SweepMinutes": str(minutes)}), "AWS::Events::Rule").values()
-        assert rule["ScheduleExpression"] == f"rate({minutes} minute{'s' if minutes > 1 else ''})"
+        both = {"SweepMinutes": str(minutes), "WatchMinutes": str(minutes)}
+        rules = of_type(resources(both), "AWS::Events::Rule").values()
+        rate = f"rate({minutes} minute{'s' if minutes > 1 else ''})"
+        assert [rule["ScheduleExpression"] for rule in rules] == [rate, rate]
 
 
 def test_an_index_is_keyed_by_attributes_that_are_defined() -> None:
@@ -293,13 +297,20 @@ def test_expressions_name_no_reserved_word(module: Path) -> None:
     assert {name for name in names if name.upper() in RESERVED} == set()
 
 
+def test_attributes_of_requests_are_no_reserved_words() -> None:
+    """Updates of a request are put together from the names of its attributes: all but `state` may stand as they are,
+    and `family`, which is never changed."""
+    attributes = {field.name for field in fields(ErasureRequest)} | {"clock_shard", "tenant_state", "subject_id"}
+    assert {name for name in attributes if name.upper() in RESERVED} == {"state", "family"}
+
+
 def test_the_search_for_reserved_words_finds_them() -> None:
     """The list is the whole one, expressions are recognised, and a reserved word in one of them is seen."""
     assert len(RESERVED) == 573
     names: set[str] = set()
     for module in ADAPTERS:
         names |= set().union(*map(bare_names, literals(ast.parse(module.read_text(encoding="utf-8")))))
-    assert names >= {"pk", "sk", "expires_at", "tenant_state", "running", "attempt", "closed_jobs", "version", "calls"}
+    assert names >= {"pk", "sk", "expires_at", "clock_at", "running", "attempt", "closed_jobs", "version", "calls"}
     for bad in (
         "SET status = :s",
         "x = :y AND ttl > :z",

@@ -38,6 +38,8 @@ OPERATOR = {"operator.py", "operator_maps.py", "operator_stack.py", "account.py"
 KEY = {"pk": {"S": "A"}, "sk": {"N": "1"}}
 BUCKET = {"Bucket": "a-bucket"}
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:m"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:m:n"
+QUEUE = "https://queue.example/123456789012/q"
 CALLS: dict[str, dict[str, dict[str, Any]]] = {
     "dynamodb": {
         "BatchExecuteStatement": {
@@ -78,8 +80,28 @@ CALLS: dict[str, dict[str, dict[str, Any]]] = {
         "PutObject": {**BUCKET, "Key": "a/b.json", "Body": b"[]", "ContentType": "application/json"},
     },
     "secretsmanager": {"GetSecretValue": {"SecretId": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"}},
-    "sqs": {"SendMessage": {"QueueUrl": "https://queue.example/123456789012/q", "MessageBody": "{}"}},
-    "stepfunctions": {"StartExecution": {"stateMachineArn": STATE_MACHINE, "name": "n", "input": "{}"}},
+    "events": {
+        "PutEvents": {
+            "Entries": [
+                {
+                    "Source": "erasure",
+                    "DetailType": "t",
+                    "Detail": "{}",
+                    "EventBusName": "b",
+                    "Time": datetime(2026, 1, 31, tzinfo=UTC),
+                }
+            ]
+        }
+    },
+    "sqs": {
+        "DeleteMessage": {"QueueUrl": QUEUE, "ReceiptHandle": "h"},
+        "ReceiveMessage": {"QueueUrl": QUEUE, "MaxNumberOfMessages": 10, "VisibilityTimeout": 60},
+        "SendMessage": {"QueueUrl": QUEUE, "MessageBody": "{}"},
+    },
+    "stepfunctions": {
+        "DescribeExecution": {"executionArn": EXECUTION},
+        "StartExecution": {"stateMachineArn": STATE_MACHINE, "name": "n", "input": "{}"},
+    },
     "sts": {"AssumeRole": {"RoleArn": "arn:aws:iam::123456789012:role/r", "RoleSessionName": "session"}},
 }
 ALL_CALLS = [(service, operation) for service, operations in CALLS.items() for operation in operations]
@@ -100,6 +122,9 @@ ANSWERS: list[tuple[str, str, bytes]] = [
     ("s3", "ListObjectVersions", LISTING),
     ("s3", "DeleteObjects", DELETED),
     ("secretsmanager", "GetSecretValue", b'{"SecretString": "s", "CreatedDate": 1.5e9}'),
+    ("events", "PutEvents", b'{"FailedEntryCount": 1, "Entries": [{"EventId": "e"}, {"ErrorCode": "c"}]}'),
+    ("sqs", "ReceiveMessage", b'{"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "{}"}]}'),
+    ("stepfunctions", "DescribeExecution", b'{"executionArn": "a", "status": "RUNNING", "startDate": 1.5e9}'),
     ("sqs", "SendMessage", b'{"MessageId": "m", "MD5OfMessageBody": "99914b932bd37a50b983c5e7c90ae93b"}'),
     ("stepfunctions", "StartExecution", b'{"executionArn": "a", "startDate": 1.5e9}'),
 ]

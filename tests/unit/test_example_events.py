@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from erasure.domain.target_spec import TargetSpec
-from erasure.entry.sweeps import make_retention_sweep
 from erasure.services.start_jobs import pack, read_message
-from tests.unit.services.test_release_due import NOW, World, waiting_request
 from tests.unit.translated_template import ROOT, of_type, resources
 
 EVENTS = ROOT / "events"
@@ -50,17 +47,3 @@ def test_a_lookup_names_targets_in_the_form_of_tasks() -> None:
     """What the verifier is asked about is what a task's record holds."""
     (spec,) = read("verify_target/lookup.json")["lookup"]["specs"]
     assert json.loads(TargetSpec.from_dict(spec).to_json()) == spec
-
-
-def test_the_sweep_takes_a_schedules_event() -> None:
-    """It answers and logs numbers, and no id."""
-    world = World()
-    world.add(waiting_request(1))
-    logged: list[dict[str, Any]] = []
-    logger: Any = SimpleNamespace(info=lambda text, **fields: logged.append({"message": text, **fields}))
-    follow_ups: Any = SimpleNamespace(take_up=lambda requests, _deadline: len(requests))
-    stores: Any = world
-    sweep = make_retention_sweep(requests=stores, queue=stores, follow_ups=follow_ups, now=lambda: NOW, logger=logger)
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 120_000)
-    assert sweep(read("retention_sweep/schedule.json"), context) == {"sent": 1, "released": 1, "followed": 0}
-    assert logged == [{"message": "requests released", "sent": 1, "released": 1, "followed": 0}]

@@ -354,8 +354,11 @@ def test_the_sweep_reaches_what_waits_and_nothing_else() -> None:
     read = {"DATA_MAP", "SUBJECT#*", "SUPPRESSION#*", "RETENTION"}
     rules = {"RETENTION"}
     assert leading_keys("RetentionSweepRole", REGISTRY) == {
-        **{"GetItem": read, "Query": read, "UpdateItem": {"SUBJECT#*"}},
-        **{"PutItem": rules, "DeleteItem": rules},
+        "GetItem": read,
+        "Query": read,
+        "UpdateItem": {"SUBJECT#*"},
+        "PutItem": rules,
+        "DeleteItem": rules,
     }
 
 
@@ -367,8 +370,9 @@ def test_the_watch_reaches_requests_and_holds() -> None:
     }
     read = {"HOLDS#*", "HELD#*", "HOLD_ENDS"}
     assert leading_keys("SlaWatchRole", REGISTRY) == {
-        **{action: read for action in ("GetItem", "BatchGetItem", "Query")},
-        **{"UpdateItem": {"HOLDS#*", "HELD#*", "SUBJECT#*"}, "DeleteItem": {"HOLDS#*", "HOLD_ENDS"}},
+        **dict.fromkeys(("GetItem", "BatchGetItem", "Query"), read),
+        "UpdateItem": {"HOLDS#*", "HELD#*", "SUBJECT#*"},
+        "DeleteItem": {"HOLDS#*", "HOLD_ENDS"},
     }
 
 
@@ -478,8 +482,8 @@ def test_the_state_machine_looks_after_its_own_executions() -> None:
 
 
 def test_who_reads_the_digest_key() -> None:
-    """The HMAC key of the digests is readable by who accepts and plans, and by who erases and verifies: digests stand in
-    the place of values, and tell the items of a held subject. Who closes, starts and sweeps knows of no values."""
+    """The HMAC key of the digests is readable by who accepts and plans, and by who erases and verifies: digests stand
+    in the place of values, and tell the items of a held subject. Who closes, starts and sweeps knows of no values."""
     readers = {
         name
         for name, role in ROLES.items()

@@ -11,6 +11,7 @@ from erasure.domain.account import Bucket, Index, Table
 from erasure.domain.data_map import DataMap
 from erasure.domain.permissions import Grant, Place
 from erasure.domain.target_spec import (
+    AgeRule,
     DetachRule,
     DynamoDBRule,
     KeyRule,
