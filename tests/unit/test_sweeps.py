@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -105,7 +106,7 @@ def test_the_sweep_answers_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert "er_" not in "".join(log.lines)
 
 
-FAILING = {
+FAILING: dict[str, tuple[tuple[str, ...], Callable[[Any], None]]] = {
     "release": (("sent", "released"), lambda steps: setattr(steps.world, "due", raising(UnavailableError("x")))),
     "purge": (("purged",), lambda steps: setattr(steps.clock, "ended_due", raising(ValueError("secret")))),
     "follow up": (("followed",), lambda steps: setattr(steps.follow_ups, "take_up", raising(UnavailableError("x")))),
