@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -241,3 +241,15 @@ def test_another_accounts_role_has_to_be_assumed() -> None:
         ("targets[0]", "the role of verify_target may not do sts:AssumeRole")
     ]
     assert {function for function, _ in account.asked} == {"erase_dynamodb", "verify_target"}
+
+
+def test_rules_of_age_are_told_what_they_cost() -> None:
+    """A table is read whole in every run; in a bucket without versions, a new object can take the place of an old."""
+    (note,) = found(the_map(notes(retention=AgeRule("30d", "at"))))
+    assert (note.level, note.path) == (NOTE, "targets[0]")
+    assert "reads the whole table" in note.text
+    aged = replace(FILES, retention=AgeRule("30d"))
+    assert found(the_map(aged)) == []
+    plain = FakeAccount(known_buckets={"app-files": Bucket("")})
+    assert "written anew" in [finding.text for finding in found(the_map(aged), plain)][-1]
+    assert len(found(the_map(FILES), plain)) == len(found(the_map(aged), plain)) - 1

@@ -73,6 +73,7 @@ def check_map(
             found += _check_table(spec, spec.dynamodb, tables[spec.dynamodb.table], path)
         elif spec.s3 is not None:
             found += _check_bucket(buckets[spec.s3.bucket], f"{path}.s3.bucket")
+        found += _check_rule_of_age(spec, None if spec.s3 is None else buckets.get(spec.s3.bucket), path)
     if roles is not None:
         found += _check_permissions(data_map, account, roles, tables)
     found += _drift("table", account.tables(), {*tables, *own}, ignored)
@@ -151,6 +152,18 @@ def _check_changes(spec: TargetSpec, rule: DynamoDBRule, table: Table, path: str
         if redaction.path.partition(".")[0].removesuffix("[]") in own:
             text = "is a key of the table: that cannot be changed"
             yield Finding(ERROR, f"{path}.action.redact.{redaction.path}", text)
+
+
+def _check_rule_of_age(spec: TargetSpec, bucket: Bucket | None, path: str) -> Iterator[Finding]:
+    if spec.retention is None:
+        return
+    if spec.dynamodb is not None:
+        yield Finding(
+            NOTE, path, "every run of its retention rule reads the whole table, once to erase and once to verify"
+        )
+    elif bucket is not None and bucket.reachable and bucket.versioning != "Enabled":
+        text = "what is written anew in the moment in which a run of its retention rule deletes the old, may go with it"
+        yield Finding(WARNING, path, text)
 
 
 def _check_bucket(bucket: Bucket | None, here: str) -> Iterator[Finding]:

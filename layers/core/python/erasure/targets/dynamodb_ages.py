@@ -26,8 +26,8 @@ from erasure.targets.protocol import Values
 from erasure.targets.whose import Form, Whose
 
 OTHERS, YOUNG, UNREADABLE, OLD = "others", "young", "unreadable", "old"
-"""What an item is to the run: not certainly one of the target's; not old enough; of an age that nobody can tell; old
-enough."""
+"""What an item is to the run: not certainly one of the target's; not old enough, whosever it is; of an age that nobody
+can tell; old enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,14 @@ class AgePlan(ErasePlan):
         return self.whose.of(texts)
 
     def age_of(self, item: Attributes) -> str:
-        """``others``, ``young``, ``unreadable`` or ``old``."""
+        """``young``, ``others``, ``unreadable`` or ``old``."""
+        since = moment_of(item.get(self.attribute, {}))
+        # Whose it is takes longer to find out, and most are young.
+        if since is not None and not is_old(self.rule, since):
+            return YOUNG
         if self.values_of(item) is None:
             return OTHERS
-        since = moment_of(item.get(self.attribute, {}))
-        if since is None:
-            return UNREADABLE
-        return OLD if is_old(self.rule, since) else YOUNG
+        return UNREADABLE if since is None else OLD
 
 
 def make_age_plan(spec: TargetSpec, description: Mapping[str, Any], redaction: Redaction | None) -> AgePlan:
