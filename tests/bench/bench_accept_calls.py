@@ -46,7 +46,7 @@ def run(erasures: int = ERASURES) -> list[dict[str, Any]]:
         _row("conditional writes to accept one erasure", writes.total() / erasures, 1),
         _row("messages to accept one erasure", accepting["SendMessage"] / erasures, 1),
         _row("calls to accept one erasure and look at its progress once", accepting.total() / erasures, 3),
-        _row("calls to hand out a delete id", issuing.total() / erasures, 1),
+        _row("calls to look for legal holds and hand out a delete id", issuing.total() / erasures, 2),
         _row(f"clients of one service made by a worker in {erasures + 1} erasures", max(clients.values()), 1),
     ]
 
@@ -70,7 +70,7 @@ def _api() -> Iterator[tuple[Any, CallCounter]]:
     with mock.patch.dict(os.environ, credentials), moto.mock_aws():
         stack = JobStack()
         session, counter = Session(), CallCounter()
-        secret = session.create_client("secretsmanager").create_secret(Name="digest-key", SecretString="k" * 32)
+        secret = session.create_client("secretsmanager").create_secret(Name="bench-key", SecretString="k" * 32)
         counter.watch_session(session)
         environment = {
             **stack.environment(),

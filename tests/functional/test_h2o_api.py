@@ -22,9 +22,10 @@ from erasure.entry.h2o import H2OFamily
 from erasure.entry.settings import SubjectApiSettings
 from erasure.entry.subject_api import make_subject_api
 from erasure.entry.tokens import Principal
-from erasure.errors import AuthenticationError, UnavailableError
+from erasure.errors import AuthenticationError, HeldError, UnavailableError
 from erasure.services.current_map import CurrentMap
 from erasure.services.erasure_plans import ErasurePlans
+from erasure.services.self_deletion import HELD_MESSAGE
 from tests import fake_jobs, fakes
 from tests.client.memory_self_deletion import MemorySelfDeletion, no_plans
 from tests.functional.backend_world import a_map
@@ -327,13 +328,26 @@ def test_what_could_not_be_erased_is_an_error_at_once(api: Api) -> None:
     assert header_of(reply, "X-Erasure-Request-Id") == body_of(reply)["request_id"]
 
 
-@pytest.mark.parametrize("state", ["held", "cancelled"])
-def test_what_is_not_being_carried_out_is_a_conflict(api: Api, state: str) -> None:
-    """A held or cancelled request is no 2xx either."""
+@pytest.mark.parametrize(("state", "why"), [("held", HELD_MESSAGE), ("cancelled", "not being carried out")])
+def test_what_is_not_being_carried_out_is_a_conflict(api: Api, state: str, why: str) -> None:
+    """A held or cancelled request is no 2xx either, and says which it is."""
     api.service.state = state
     reply = api.confirm(api.delete_id())
     assert (reply["statusCode"], body_of(reply)["code"]) == (409, 409)
+    assert why in body_of(reply)["message"]
     assert header_of(reply, "X-Erasure-Request-Id")
+
+
+def test_one_whom_a_legal_hold_concerns_gets_no_delete_id(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """409 in the family's envelope, before the person has confirmed anything."""
+
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise HeldError(HELD_MESSAGE)
+
+    monkeypatch.setattr(api.service, "issue_delete_id", refuse)
+    reply = api.call("request_deletion")
+    message = "Your data is under a legal hold and cannot be deleted at present."
+    assert (reply["statusCode"], body_of(reply)) == (409, {"code": 409, "message": message})
 
 
 def test_an_accepted_erasure_keeps_its_id_when_waiting_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from erasure.domain.holds import alias_digest, marks_of
 from erasure.domain.outcome import ALREADY_ABSENT, ERASED
 from erasure.domain.outcome import FAILED as OUTCOME_FAILED
-from erasure.domain.request import FINISHED, STARTED, ErasureRequest
+from erasure.domain.request import FINISHED, HELD, STARTED, ErasureRequest
+from erasure.domain.subject import Subject
 from erasure.domain.target_spec import DynamoDBRule, IdentifierRule, KeyRule, TargetSpec
 from erasure.errors import UnavailableError
-from erasure.ports import PinnedMap
+from erasure.ports import Hold, PinnedMap
 from erasure.services.start_jobs import job_id_for
 from erasure.targets.protocol import SliceResult
-from tests.unit.services.world import MAP, World
+from tests.unit.services.world import KEY, MAP, World
 
 MAILS = TargetSpec("mails", "content", DynamoDBRule("app-mails", KeyRule("address", "{email}"), index="by-address"))
 EMAIL = IdentifierRule("email", MAP.targets[0], "email")
@@ -177,3 +179,49 @@ def test_request_that_another_job_takes_meanwhile_is_left_out(world: World) -> N
     world.reader.identify = overtaken  # type: ignore[method-assign,assignment]
     world.reader.identifiers["ann"] = {"email": ("ann@example.com",)}
     assert world.plan(job_id_for(request.request_id, 1), request.request_id) == []
+
+
+def hold(world: World, *aliases: str) -> None:
+    marks = marks_of(KEY, Subject("acme", "somebody"), aliases)
+    world.holds.holds["acme", marks[0]] = Hold(
+        "lh_1", "acme", "user", marks[0], "a lawsuit", "legal", world.clock(), "a-key", None, len(aliases), marks
+    )
+
+
+def test_who_is_held_by_a_further_id_is_left_out(world: World) -> None:
+    """One of two addresses is enough. Nothing of theirs is erased, the others of the job are."""
+    ann, bob = world.requests_of("ann", "bob")
+    world.reader.identifiers["ann"] = {"email": ("ann@example.com", "ann@work.example")}
+    world.reader.identifiers["bob"] = {"email": ("bob@example.com",)}
+    hold(world, "ann@work.example")
+    before = sum(world.target.things.values())
+    world.run_many("jb_1-1", [ann, bob])
+    assert (world.record(ann).state, world.record(ann).hold_id) == (HELD, "lh_1")
+    assert world.record(bob).state == FINISHED
+    assert sum(world.target.things.values()) == before - 7 - 3 * len(MAP.targets)
+
+
+@pytest.mark.parametrize("has_identifiers", [True, False])
+def test_further_ids_from_elsewhere_are_looked_for_too(world: World, has_identifiers: bool) -> None:
+    """A request that was made with its identifiers, and whose digests nobody has noted, is held by them; also if the
+    map names none any more."""
+    (request,) = world.requests_of("ann")
+    request = replace(request, identifiers={"email": ("ann@example.com",)})
+    world.requests.records[request.request_id] = request
+    if not has_identifiers:
+        world.maps.maps = [PinnedMap(1, "digest", MAP.targets)]
+    else:
+        world.reader.identifiers["ann"] = {"email": ()}
+    hold(world, "ann@example.com")
+    before = dict(world.target.things)
+    assert run(world, request).state == HELD
+    assert world.target.things == before
+
+
+def test_digests_of_further_ids_are_noted_with_them(world: World) -> None:
+    """Who has none has none."""
+    ann, bob = world.requests_of("ann", "bob")
+    world.reader.identifiers["ann"] = {"email": ("ann@example.com",)}
+    world.run_many("jb_1-1", [ann, bob])
+    assert world.record(ann).hold_digests == (alias_digest(KEY, "acme", "ann@example.com"),)
+    assert world.record(bob).hold_digests == ()

@@ -12,7 +12,7 @@ import pytest
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.identifiers import is_request_id
 from erasure.domain.outcome import TargetOutcome
-from erasure.domain.request import CANCELLED, FINISHED, REQUESTED, STARTED
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED
 from erasure.domain.subject import Subject
 from erasure.errors import (
     ConflictError,
@@ -341,7 +341,9 @@ def test_no_time_means_one_look(world: World, seconds: float) -> None:
     assert world.clock() == begin
 
 
-@pytest.mark.parametrize("change", [{"state": FINISHED}, {"state": CANCELLED}, {"state": STARTED, "attention": True}])
+@pytest.mark.parametrize(
+    "change", [{"state": FINISHED}, {"state": CANCELLED}, {"state": HELD}, {"state": STARTED, "attention": True}]
+)
 def test_waiting_ends_when_settled(world: World, change: dict[str, Any]) -> None:
     """What will not change any more is told at once, with its outcomes."""
     request = world.a_request()
