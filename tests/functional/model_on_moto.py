@@ -27,14 +27,15 @@ from tests.functional.model_tables import Table
 
 class MotoService:
     """A :class:`tests.functional.model_runs.Service`. Without Object Lock: moto holds all versions of a key of which
-    one is held."""
+    one is held. Nor is versioning ever suspended: there, moto takes a key away with all its versions whichever of them
+    is deleted, or fails, if one of them is a delete marker."""
 
     def __init__(self, stack: JobStack, data_map: DataMap, world: World) -> None:
         self.stack = stack
         self.ahead = timedelta()
         self._world = replace(
             world,
-            buckets={name: (versioning, False) for name, (versioning, _) in world.buckets.items()},
+            buckets={name: ("Enabled" if versioning else "", False) for name, (versioning, _) in world.buckets.items()},
             uploads=[replace(upload, lock=None) for upload in world.uploads],
         )
         stack.targets["dynamodb"] = DynamoDBTarget(stack.dynamodb, conditional="single", digest_key=lambda: DIGEST_KEY)
