@@ -21,7 +21,9 @@ from erasure.services.holds import HoldService
 from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.purge import purge_due
 from erasure.services.release_due import release_due
+from erasure.services.replay import ReplayCommand, Replays
 from erasure.services.second_look import SecondLooks
+from erasure.services.sla_alerts import SlaAlerts
 from erasure.services.sla_watch import SlaWatch
 from erasure.services.tenant_settings import TenantSettings
 from erasure.services.verify_unit import VerifyUnitDependencies, verify_unit
@@ -210,6 +212,19 @@ class Service:
             now=now,
             clock_policy=self.clock_policy,
         )
+        self.replays = Replays(
+            clock=self.g_clock,
+            requests=self.g_requests,
+            acceptance=self.g_acceptance,
+            audit=self.g_audit,
+            accounts=self.g_reader,
+            reader=self.g_reader,
+            data_map=self.current_map,
+            queue=self.batch_lane,
+            now=now,
+            policy=self.clock_policy,
+            purge_days=self.policy.purge_days,
+        )
         self.planning = PlanJobDependencies(
             requests=self.g_requests,
             tasks=self.g_tasks,
@@ -257,7 +272,7 @@ class Service:
             audit=self.g_audit,
             now=self.gate.now,
             policy=self.clock_policy,
-            events=self.g_events,
+            alerts=SlaAlerts(self.g_clock, self.g_requests, self.g_audit, self.g_events),
         )
 
     # What the schedules call
@@ -290,8 +305,9 @@ class Service:
         if errors:
             raise errors[0]
 
-    def replay(self, since: datetime, tables: Sequence[str], run: str) -> None:
-        """What the operator does after a restore."""
+    def replay(self, since: datetime, restored: Sequence[str], run: str) -> bool:
+        """What the operator does after a restore; whether everything is on its way."""
+        return self.replays.run(ReplayCommand(since, frozenset(restored), run=run)).is_complete
 
     def stores(self) -> list[object]:
         """All that the service keeps anywhere, but for the requests themselves."""

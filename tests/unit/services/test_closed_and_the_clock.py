@@ -12,8 +12,10 @@ from erasure.domain.clock import ClockPolicy, moment_of_level
 from erasure.domain.request import FINISHED, SECOND_LOOK, STARTED, ErasureRequest
 from erasure.errors import UnavailableError
 from erasure.services.close_job import ClosedJob, close_job
+from erasure.services.sla_alerts import SlaAlerts
 from erasure.services.start_jobs import job_id_for
 from erasure.targets.protocol import SliceResult
+from tests.fake_clock_stores import FakeClockStore
 from tests.unit.services.watch_world import FakeEventBus
 from tests.unit.services.world import World
 
@@ -47,9 +49,15 @@ def close(world: World, job_id: str, request: ErasureRequest, events: FakeEventB
         tasks=world.tasks,
         audit=world.audit,
         now=world.clock,
-        events=events,
+        alerts=alerts_of(world, events),
         policy=POLICY,
     )
+
+
+def alerts_of(world: World, events: FakeEventBus | None) -> SlaAlerts | None:
+    if events is None:
+        return None
+    return SlaAlerts(FakeClockStore(world.requests), world.requests, world.audit, events)
 
 
 def fail(world: World) -> None:
@@ -203,3 +211,35 @@ def test_what_could_not_be_told_is_not_ended(world: World) -> None:
     assert world.record(request).state == STARTED
     events.down = False
     assert close(world, job_id, request, events).within == 1
+
+
+@pytest.mark.parametrize(("hours", "levels"), [(35, []), (37, [50]), (70, [50, 75, 90]), (73, [50, 75, 90, 100])])
+def test_what_ends_between_two_looks_of_the_watch_is_not_silently_late(
+    world: World, hours: int, levels: list[int]
+) -> None:
+    """What it has reached of its promise by its end is in its trail, once, and told; closing again tells nothing."""
+    request, events = world.a_request(), FakeEventBus()
+    world.clock.advance(hours * 3600)
+    job_id = work(world, request)
+    assert close(world, job_id, request, events).told == tuple(levels)
+    assert world.record(request).state == FINISHED
+    assert [event.event_id for event in events.events] == [f"{request.request_id}:sla:{level}" for level in levels]
+    world.clock.advance(80 * 3600)
+    assert close(world, job_id, request, events).told == ()
+    noted = [entry.event_id for entry in world.trail(request) if entry.event_id.startswith("sla:")]
+    assert noted == [f"sla:{level}" for level in levels]
+    assert world.trail(request)[-1].event == "finished"
+
+
+def test_nothing_ends_late_without_having_been_told(world: World) -> None:
+    """If the bus takes nothing, the request is closed by a later call, and its level is told then."""
+    request, events = world.a_request(), FakeEventBus()
+    world.clock.advance(80 * 3600)
+    job_id = work(world, request)
+    events.down = True
+    with pytest.raises(UnavailableError):
+        close(world, job_id, request, events)
+    assert world.record(request).state == STARTED
+    events.down = False
+    assert close(world, job_id, request, events).told == (50, 75, 90, 100)
+    assert world.record(request).state == FINISHED

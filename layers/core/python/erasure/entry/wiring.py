@@ -253,19 +253,24 @@ def _sessions(clients: Clients, name: Callable[[], str], external_id: str) -> As
 
 def build_close_job(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.audit_log import DynamoDBAuditLog
+    from erasure.adapters.clock_store import DynamoDBClockStore
     from erasure.adapters.events import EventBridgeBus
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.task_store import DynamoDBTaskStore
     from erasure.domain.clock import ClockPolicy
     from erasure.entry.workers import make_close_job
+    from erasure.services.sla_alerts import SlaAlerts
 
     settings = env.CloseJobSettings.load(environment)
     dynamodb = _getter(clients, "dynamodb")
+    requests = DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table)
+    clock = DynamoDBClockStore(dynamodb, settings.requests_table, settings.audit_table)
+    audit = DynamoDBAuditLog(dynamodb, settings.audit_table)
     return make_close_job(
-        requests=DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table),
+        requests=requests,
         tasks=DynamoDBTaskStore(dynamodb, settings.requests_table),
-        audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
-        events=EventBridgeBus(_getter(clients, "events"), settings.event_bus),
+        audit=audit,
+        alerts=SlaAlerts(clock, requests, audit, EventBridgeBus(_getter(clients, "events"), settings.event_bus)),
         policy=ClockPolicy.of(*settings.clock),
         now=utc_now,
         logger=Logger(),

@@ -15,7 +15,7 @@ from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from erasure.entry import reader
 from erasure.errors import InvalidInputError, places_of
-from erasure.ports import AuditLog, Clock, EventBus, RequestStore, TaskStore, Workflow
+from erasure.ports import AuditLog, Clock, RequestStore, TaskStore, Workflow
 from erasure.services.erase_unit import EraseUnitDependencies, erase_unit
 from erasure.services.side_by_side import side_by_side
 from erasure.services.verify_unit import NextStep, VerifyUnitDependencies, holds_anything, verify_unit
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from erasure.domain.clock import ClockPolicy
     from erasure.domain.plan import Unit
     from erasure.services.plan_job import PlanJobDependencies
+    from erasure.services.sla_alerts import SlaAlerts
 
 Handler = Callable[[Any, Any], Any]
 
@@ -215,15 +216,16 @@ def make_close_job(
     requests: RequestStore,
     tasks: TaskStore,
     audit: AuditLog,
-    events: EventBus,
+    alerts: SlaAlerts,
     policy: ClockPolicy,
     now: Clock,
     logger: Logger,
 ) -> Handler:
     """Close the job and count it: EMF metrics ``RequestsFinished``, ``RequestsWithAttention``, ``SecondsToFinish``,
-    ``FinishedWithinSla``, ``FinishedLate``, ``LateArrivals``."""
+    ``FinishedWithinSla``, ``FinishedLate``, ``LateArrivals``, and the watch's for levels that it has not told of."""
     from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
+    from erasure.domain.clock import LEVELS
     from erasure.services.close_job import close_job
 
     metrics = Metrics()
@@ -238,7 +240,7 @@ def make_close_job(
             tasks=tasks,
             audit=audit,
             now=now,
-            events=events,
+            alerts=alerts,
             policy=policy,
         )
         counts = {
@@ -250,6 +252,8 @@ def make_close_job(
         }
         for name, count in counts.items():
             metrics.add_metric(name, MetricUnit.Count, count)
+        for reached in closed.told:
+            metrics.add_metric("SlaBreached" if reached == LEVELS[-1] else f"SlaAtRisk{reached}", MetricUnit.Count, 1)
         for seconds in closed.finished:
             metrics.add_metric("SecondsToFinish", MetricUnit.Seconds, seconds)
         level = logger.warning if closed.attention else logger.info

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from erasure.domain.audit import AuditEntry, next_entry
-from erasure.domain.clock import ClockPolicy
+from erasure.domain.clock import ClockPolicy, level_at
 from erasure.domain.follow_ups import follow_up_at
 from erasure.domain.outcome import TargetOutcome, is_finished, merge_outcomes
 from erasure.domain.request import FINISHED, SECOND_LOOK, STARTED, ErasureRequest
 from erasure.domain.times import format_time
 from erasure.errors import UnavailableError
-from erasure.ports import AuditLog, Clock, EventBus, RequestStore, TaskStore
+from erasure.ports import AuditLog, Clock, RequestStore, TaskStore
 from erasure.services.earlier_jobs import CLOSED
 from erasure.services.side_by_side import side_by_side
-from erasure.services.sla_alerts import event_of_level, untold_levels
+from erasure.services.sla_alerts import SlaAlerts
 from erasure.services.task_parts import outcomes_of, parts_by_request, words_of
 
 PARALLEL_REQUESTS = 8
@@ -36,7 +36,8 @@ class ClosedJob:
     partial job, ``finished`` has those of which all that it covered is gone.
 
     ``within`` and ``late``: how many of them ended by when they were due, and later. ``late_arrivals``: how many things
-    were erased that had been written after an erasure.
+    were erased that had been written after an erasure. ``told``: levels of promises of which the outside was told by
+    this call.
 
     Also what an earlier call closed: it may have died before anybody was told.
     """
@@ -46,15 +47,18 @@ class ClosedJob:
     within: int = 0
     late: int = 0
     late_arrivals: int = 0
+    told: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Closed:
-    """``finished_at``: of one that has ended; ``None`` if it goes on, also if all that the job covered is done."""
+    """``finished_at``: of one that has ended; ``None`` if it goes on, also if all that the job covered is done.
+    ``told``: levels of its promise that the outside has been told of now."""
 
     request: ErasureRequest
     is_done: bool
     finished_at: datetime | None = None
+    told: tuple[int, ...] = ()
 
 
 def close_job(
@@ -66,21 +70,21 @@ def close_job(
     audit: AuditLog,
     now: Clock,
     partial: bool = False,
-    events: EventBus | None = None,
+    alerts: SlaAlerts | None = None,
     policy: ClockPolicy = _POLICY,
 ) -> ClosedJob:
     """Write the outcomes of the job's requests. Closing again changes nothing.
 
     ``partial``: the job covered a part of what has to be erased, so that its requests go on, whatever it came to; a
     later job's counts are added. Requests that another job has by now, or that the job never got, are left alone: a
-    job that takes a request over counts as its own what was erased before. ``events``: nothing ends before the outside
-    was told of the levels of its promise that its trail has. Raises ``UnavailableError`` when a request could not be
-    closed, after the others were.
+    job that takes a request over counts as its own what was erased before. ``alerts``: nothing ends before its trail
+    and the outside know of the levels of its promise that it has reached. Raises ``UnavailableError`` when a request
+    could not be closed, after the others were.
     """
     own = parts_by_request(tasks.tasks(job_id))
     pinned = tasks.pinned(job_id)
     scanning = frozenset(pinned.scanning if pinned is not None else ())
-    use = _Closing(requests, audit, now, events, policy)
+    use = _Closing(requests, audit, now, alerts, policy)
 
     def close(request_id: str) -> tuple[_Closed, float, int] | None:
         parts = own.get(request_id, [])
@@ -100,6 +104,7 @@ def close_job(
         within=within,
         late=len(ends) - within,
         late_arrivals=sum(found for _, _, found in told),
+        told=tuple(level for closed, _, _ in told for level in closed.told),
     )
 
 
@@ -145,7 +150,7 @@ class _Closing:
     requests: RequestStore
     audit: AuditLog
     now: Clock
-    events: EventBus | None
+    alerts: SlaAlerts | None
     policy: ClockPolicy
 
     def close(self, request_id: str, job: _Job) -> _Closed | None:
@@ -164,6 +169,8 @@ class _Closing:
                 return None if done is None else _Closed(request, done, finished_at)
             if request.state != STARTED or request.job_id != job.job_id:
                 return None
+            if self._is_late_unnoted(request, job):
+                continue
             try:
                 return self._write(request, job, entries)
             except UnavailableError:
@@ -196,8 +203,7 @@ class _Closing:
         # not finish a request.
         done = is_finished(job.outcomes if job.partial else outcomes) if job.outcomes else waits and not outcomes
         is_finished_now = done and not job.partial and not waits
-        if is_finished_now:
-            self._tell(request, now)
+        levels = self._tell(request, now) if is_finished_now else ()
         is_written = self.requests.close(
             request,
             job.job_id,
@@ -213,13 +219,19 @@ class _Closing:
         )
         if not is_written or (waits and done):
             return None
-        return _Closed(request, done, now if is_finished_now else None)
+        return _Closed(request, done, now if is_finished_now else None, levels)
 
-    def _tell(self, request: ErasureRequest, now: datetime) -> None:
+    def _is_late_unnoted(self, request: ErasureRequest, job: _Job) -> bool:
+        """Whether the request has reached a level of its promise since the watch looked, which is noted by now: with
+        the trail gone on, everything has to be read again."""
+        if self.alerts is None or job.partial or level_at(request, self.now()) <= request.sla_level:
+            return False
+        self.alerts.note_one(request, self.now())
+        return True
+
+    def _tell(self, request: ErasureRequest, now: datetime) -> tuple[int, ...]:
         """Whoever noted a level may have died before he told of it, and nobody looks at what has ended."""
-        untold = untold_levels(request)
-        if untold and self.events is not None:
-            self.events.put([event_of_level(request, level, now) for level in untold])
+        return () if self.alerts is None else tuple(self.alerts.tell([request], now))
 
     def _clock_at(self, request: ErasureRequest, job: _Job, now: datetime, *, done: bool) -> datetime | None:
         if job.partial:

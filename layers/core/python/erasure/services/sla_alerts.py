@@ -36,7 +36,7 @@ class SlaAlerts:
     def note(self, requests: Sequence[ErasureRequest], now: datetime, errors: list[Exception]) -> list[ErasureRequest]:
         """The requests with the levels that they have reached, as they are when these are noted. Those of which that
         failed are left out."""
-        noted = each_for_itself(lambda request: self._note(request, now), requests, PARALLEL_REQUESTS, errors)
+        noted = each_for_itself(lambda request: self.note_one(request, now), requests, PARALLEL_REQUESTS, errors)
         return [request for request in noted if request is not None]
 
     def tell(self, requests: Sequence[ErasureRequest], now: datetime) -> list[int]:
@@ -46,7 +46,8 @@ class SlaAlerts:
             self.events.put([event_of_level(request, level, now) for request, level in untold])
         return [level for _, level in untold]
 
-    def _note(self, request: ErasureRequest, now: datetime) -> ErasureRequest | None:
+    def note_one(self, request: ErasureRequest, now: datetime) -> ErasureRequest | None:
+        """``None`` if the request is not there any more. Raises ``UnavailableError``."""
         for _ in range(_TRIES):
             level = level_at(request, now)
             if level <= request.sla_level:
