@@ -32,7 +32,7 @@ SCRIPT = runpy.run_path(str(ROOT / "layers" / "deps" / "trim_botocore.py"))
 OPERATIONS: dict[str, tuple[str, ...]] = SCRIPT["OPERATIONS"]
 FULL_DATA = Path(botocore.__file__).parent / "data"
 SHARED = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
-OPERATOR = {"operator.py", "operator_maps.py", "operator_stack.py", "account.py"}
+OPERATOR = {path.name for path in (SOURCES / "entry").glob("operator*.py")} | {"account.py"}
 """The operator's commands and what only they use: they run on a developer's machine, with the whole of botocore."""
 
 KEY = {"pk": {"S": "A"}, "sk": {"N": "1"}}

@@ -121,14 +121,14 @@ def test_readme_tells_how_to_test() -> None:
     assert {"demo", "up", "seed", "token", "key", "test", "down"} <= make_targets()
 
 
-COMMANDS = r"(?:data-map|retry|audit|key)\b"
+COMMANDS = r"(?:data-map|retry|audit|replay|sla|retention|tenant|hold|key)\b"
 """With what the operator's commands begin."""
 
 
 def operator_commands(parser: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The operator's commands as the parser knows them: ("data-map", "put"), ("retry",), ..."""
     parser = parser or operator._parser()
-    nested = [action for action in parser._actions if getattr(action, "choices", None)]
+    nested = [action for action in parser._actions if isinstance(action.choices, dict)]
     if not nested:
         yield words
     for action in nested:

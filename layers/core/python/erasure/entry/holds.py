@@ -68,24 +68,24 @@ class HoldsFamily:
             raise InvalidInputError("cursor", "must be one that an earlier page gave")
         # One more than is shown, to know whether there is another page.
         found = self._holds.list(call.caller.tenant_id, after=cursor, limit=limit + 1)
-        body: dict[str, Any] = {"legal_holds": [_shown(hold) for hold in found[:limit]]}
+        body: dict[str, Any] = {"legal_holds": [shown_hold(hold) for hold in found[:limit]]}
         if len(found) > limit:
             body["cursor"] = found[limit - 1].subject_digest
         return answer(200, body)
 
     def show(self, call: Call, subject_id: str) -> Response[str]:
-        return answer(200, _shown(self._holds.get(_subject(call, subject_id))))
+        return answer(200, shown_hold(self._holds.get(_subject(call, subject_id))))
 
     def put(self, call: Call, subject_id: str) -> Response[str]:
         subject = _subject(call, subject_id)
-        command = _command(call.json_object(MAX_BODY_BYTES), subject, call.caller.key_id)
+        command = hold_command(call.json_object(MAX_BODY_BYTES), subject, call.caller.key_id)
         key = check_idempotency_key(call.header("Idempotency-Key"))
         until = None if command.until is None else format_time(command.until)
         meant = [subject.type, subject.id, command.reason, command.author, until, sorted(command.aliases)]
 
         def put(run_id: str) -> dict[str, Any]:
             made = self._holds.put(command, run_id)
-            return {"is_new": made.is_new, "shown": {**_shown(made.hold), "held_requests": made.held_requests}}
+            return {"is_new": made.is_new, "shown": {**shown_hold(made.hold), "held_requests": made.held_requests}}
 
         told = self._idempotency.run(subject.tenant_id, "holds.put", key, canonical_json(meant), new_batch_id(), put)
         return answer(201 if told["is_new"] else 200, told["shown"])
@@ -109,7 +109,8 @@ def _subject(call: Call, subject_id: str) -> Subject:
     return subject_of(call, subject_id)
 
 
-def _command(body: dict[str, Any], subject: Subject, key_id: str) -> HoldCommand:
+def hold_command(body: dict[str, Any], subject: Subject, key_id: str) -> HoldCommand:
+    """From the body of a call. Raises ``InvalidInputError``."""
     check_fields(body, "body", _FIELDS)
     aliases = body.get("aliases", [])
     return HoldCommand(
@@ -128,7 +129,8 @@ def _text(value: object, field: str, most: int) -> str:
     return value
 
 
-def _shown(hold: Hold) -> dict[str, Any]:
+def shown_hold(hold: Hold) -> dict[str, Any]:
+    """As answers show it."""
     shown: dict[str, Any] = {
         "hold_id": hold.hold_id,
         "subject_type": hold.subject_type,

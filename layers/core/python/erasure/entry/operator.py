@@ -10,6 +10,12 @@
     data-map show [--stack-name NAME]         the current one
     retry REQUEST_ID [--stack-name NAME]      work on a request again that needs attention
     audit REQUEST_ID [--stack-name NAME]      the request's audit trail, and whether it is whole
+    replay --since TIME (--table NAME …)      after a restore, erase again whom was erased since
+    sla                                       how all open requests stand to what was promised
+    retention                                 the data map's retention rules, and what came of them
+    tenant show|set TENANT [--grace 7d]       how long a tenant's requests wait by default
+    hold put|show|lift SUBJECT_ID             legal holds (--tenant TENANT, --type TYPE)
+    hold list --tenant TENANT                 a tenant's holds
     key create --tenant TENANT [--scopes …]   an API key of a backend, printed once
     key list --tenant TENANT                  a tenant's keys, without their secrets
     key revoke KEY_ID                         end a key; it stops working within seconds
@@ -37,7 +43,9 @@ from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.domain.api_key import SCOPES
 from erasure.domain.audit import broken_at
 from erasure.entry.api_keys import shown_key
+from erasure.entry.operator_clock import add_clock_commands
 from erasure.entry.operator_maps import add_map_commands
+from erasure.entry.operator_replay import add_replay_command
 from erasure.entry.operator_stack import Stack
 from erasure.entry.wiring import utc_now
 from erasure.errors import DataMapError, ErasureError, NotFoundError
@@ -74,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     add_map_commands(actions, _command)
     _command(commands, "retry", "work on a request again that needs attention", _retry, "request_id")
     _command(commands, "audit", "print a request's audit trail", _show_audit, "request_id")
+    add_replay_command(commands, _command)
+    add_clock_commands(commands, _command)
 
     key = commands.add_parser("key", help="make, list or revoke API keys of backends")
     actions = key.add_subparsers(required=True, metavar="ACTION")

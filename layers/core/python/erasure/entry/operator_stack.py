@@ -5,24 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore
 from erasure.adapters.account import AwsAccount
 from erasure.adapters.audit_log import DynamoDBAuditLog
 from erasure.adapters.aws import Clients
+from erasure.adapters.clock_store import DynamoDBClockStore
 from erasure.adapters.data_map_store import DynamoDBDataMapStore
+from erasure.adapters.data_reader import LambdaDataReader
+from erasure.adapters.hold_store import DynamoDBHoldStore
 from erasure.adapters.key_store import DynamoDBKeyStore
+from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions, SQSJobQueue
+from erasure.adapters.request_store import DynamoDBRequestStore
 from erasure.adapters.secret import DigestKey
+from erasure.domain.clock import ClockPolicy
 from erasure.entry.wiring import utc_now
 from erasure.errors import InvalidInputError, NotFoundError
 from erasure.services.api_keys import ApiKeyService
+from erasure.services.current_map import CurrentMap
+from erasure.services.holds import HoldService
+from erasure.services.replay import Replays
 
 _OUTPUTS = {
     "REGISTRY_TABLE": "RegistryTable",
     "REQUESTS_TABLE": "RequestsTable",
     "AUDIT_TABLE": "AuditTable",
     "INTERACTIVE_QUEUE_URL": "InteractiveQueueUrl",
+    "BATCH_QUEUE_URL": "BatchQueueUrl",
     "DIGEST_KEY_SECRET_ARN": "DigestKeySecretArn",
     "KEY_MODE": "KeyMode",
+    "VERIFY_TARGET_FUNCTION_NAME": "VerifyTargetFunctionName",
 }
+_NUMBERS = {
+    "SLA_HOURS": ("SlaHours", 72),
+    "PURGE_DAYS": ("PurgeDays", 90),
+    "PATIENCE_MINUTES": ("PatienceMinutes", 15),
+    "SECOND_LOOK_HOURS": ("SecondLookHours", 24),
+    "OWN_BACKUP_DAYS": ("OwnBackupDays", 7),
+    "RETENTION_HOURS": ("RetentionHours", 24),
+    "RETENTION_REPORT_HOURS": ("RetentionReportHours", 24),
+}
+"""The template's parameters, with their defaults there."""
+ANSWER_SECONDS = 60.0
+"""How long a command waits for the verifier."""
 _ROLES = {
     "erase_dynamodb": "EraseDynamodbRole",
     "erase_s3": "EraseS3Role",
@@ -40,7 +64,7 @@ class Stack:
     def __init__(self, stack_name: str | None, environment: Mapping[str, str]) -> None:
         self._stack_name = stack_name
         self._environment = environment
-        self._outputs: dict[str, str] | None = None
+        self._described: dict[str, Any] | None = None
         self.clients = Clients()
 
     def name(self, variable: str) -> str:
@@ -49,12 +73,29 @@ class Stack:
             if not value:
                 raise InvalidInputError(variable, "is not in the environment; name the stack with --stack-name")
             return value
-        if self._outputs is None:
-            stacks = self.clients.get("cloudformation").describe_stacks(StackName=self._stack_name)["Stacks"]
-            self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
-        if _OUTPUTS[variable] not in self._outputs:
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in self._description().get("Outputs", [])}
+        if _OUTPUTS[variable] not in outputs:
             raise NotFoundError(f"the stack has no output {_OUTPUTS[variable]}")
-        return self._outputs[_OUTPUTS[variable]]
+        return str(outputs[_OUTPUTS[variable]])
+
+    def number(self, variable: str) -> int:
+        """A parameter of the stack; from the environment, its default there if it has none."""
+        parameter, default = _NUMBERS[variable]
+        if self._stack_name is None:
+            text = self._environment.get(variable) or str(default)
+        else:
+            given = self._description().get("Parameters", [])
+            values = {each["ParameterKey"]: each["ParameterValue"] for each in given}
+            text = values.get(parameter, str(default))
+        if not text.isdecimal():
+            raise InvalidInputError(variable, "must be a whole number")
+        return int(text)
+
+    def _description(self) -> dict[str, Any]:
+        if self._described is None:
+            stacks = self.clients.get("cloudformation").describe_stacks(StackName=self._stack_name)["Stacks"]
+            self._described = stacks[0]
+        return self._described
 
     def dynamodb(self) -> Any:
         return self.clients.get("dynamodb")
@@ -65,11 +106,68 @@ class Stack:
     def audit(self) -> DynamoDBAuditLog:
         return DynamoDBAuditLog(self.dynamodb, self.name("AUDIT_TABLE"))
 
+    def digest_key(self) -> DigestKey:
+        return DigestKey(lambda: self.clients.get("secretsmanager"), self.name("DIGEST_KEY_SECRET_ARN"))
+
+    def requests(self) -> DynamoDBRequestStore:
+        return DynamoDBRequestStore(self.dynamodb, *self._tables())
+
+    def clock(self) -> DynamoDBClockStore:
+        return DynamoDBClockStore(self.dynamodb, *self._tables())
+
+    def clock_policy(self) -> ClockPolicy:
+        names = ("SLA_HOURS", "PATIENCE_MINUTES", "SECOND_LOOK_HOURS", "OWN_BACKUP_DAYS")
+        return ClockPolicy.of(*(self.number(name) for name in names))
+
+    def batch_lane(self) -> SQSJobQueue:
+        return SQSJobQueue(lambda: self.clients.get("sqs"), self.name("BATCH_QUEUE_URL"))
+
+    def functions(self) -> LambdaFunctions:
+        """Only the verifier is called by commands."""
+        names = {"verify_target": self.name("VERIFY_TARGET_FUNCTION_NAME")}
+        return LambdaFunctions(
+            lambda: self.clients.get("lambda", read_timeout=ANSWER_SECONDS, total_max_attempts=1), names
+        )
+
+    def replays(self) -> Replays:
+        requests, audit, registry = self._tables()
+        functions = self.functions()
+        return Replays(
+            clock=self.clock(),
+            requests=self.requests(),
+            acceptance=DynamoDBAcceptanceStore(
+                self.dynamodb, requests_table=requests, audit_table=audit, registry_table=registry
+            ),
+            audit=self.audit(),
+            accounts=LambdaAccountReader(functions),
+            reader=LambdaDataReader(functions),
+            data_map=CurrentMap(self.data_maps()),
+            queue=self.batch_lane(),
+            now=utc_now,
+            policy=self.clock_policy(),
+            purge_days=self.number("PURGE_DAYS"),
+        )
+
+    def holds(self) -> HoldService:
+        return HoldService(
+            holds=DynamoDBHoldStore(self.dynamodb, self.name("REGISTRY_TABLE")),
+            requests=self.requests(),
+            clock=self.clock(),
+            audit=self.audit(),
+            queue=self.batch_lane(),
+            digest_key=self.digest_key(),
+            now=utc_now,
+            policy=self.clock_policy(),
+        )
+
+    def _tables(self) -> tuple[str, str, str]:
+        return self.name("REQUESTS_TABLE"), self.name("AUDIT_TABLE"), self.name("REGISTRY_TABLE")
+
     def api_keys(self) -> ApiKeyService:
         return ApiKeyService(
             DynamoDBKeyStore(self.dynamodb, self.name("REGISTRY_TABLE")),
             mode=self.name("KEY_MODE"),
-            digest_key=DigestKey(lambda: self.clients.get("secretsmanager"), self.name("DIGEST_KEY_SECRET_ARN")),
+            digest_key=self.digest_key(),
             now=utc_now,
         )
 

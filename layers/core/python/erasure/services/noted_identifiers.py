@@ -14,7 +14,7 @@ from dataclasses import replace
 from erasure.domain.holds import digests_of_identifiers
 from erasure.domain.outcome import FINAL_OUTCOMES
 from erasure.domain.plan import has_done_something, targets_for
-from erasure.domain.request import FINISHED, ErasureRequest
+from erasure.domain.request import FINISHED, REPLAY, ErasureRequest
 from erasure.domain.scope import needs
 from erasure.ports import DataReader, PinnedMap, RequestStore
 from erasure.services.identify import rules_for
@@ -67,7 +67,10 @@ def merged_identifiers(
 
 def _wanted(request: ErasureRequest, data_map: PinnedMap) -> frozenset[str]:
     """The identifiers that the request's targets need, and those of which one day may be said that there are none: a
-    request that erases their source is the last that can know them."""
+    request that erases their source is the last that can know them. None for a replay, which was made with those of the
+    moment that its places went back to: what is read today may have been somebody else's then."""
+    if request.purpose == REPLAY:
+        return frozenset()
     covered = targets_for(request, data_map.targets, data_map.families)
     erased = {spec.name for spec in covered}
     sources = (rule.name for rule in data_map.identifiers if rule.optional and rule.source.name in erased)
