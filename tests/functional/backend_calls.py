@@ -14,13 +14,14 @@ from aws_lambda_powertools.logging import Logger
 
 from erasure.domain.api_key import SCOPES, ApiKey, new_key, secret_digest
 from erasure.domain.clock import ClockPolicy
+from erasure.domain.retention_runs import KnownRule
 from erasure.entry.backend_api import make_backend_api
 from erasure.entry.backend_auth import KeyVerifier
 from erasure.entry.holds import HoldsFamily
 from erasure.entry.retention import RetentionFamily
 from erasure.entry.sla import SlaFamily
 from erasure.services.api_keys import ApiKeyService
-from erasure.services.retention_rules import KnownRule, RetentionPolicy
+from erasure.services.retention_rules import RetentionPolicy
 from erasure.services.sla_figures import SlaReader
 from tests import fake_keys, fakes
 from tests.functional.backend_world import KEY, TENANT, USER, BackendWorld

@@ -14,7 +14,7 @@ import pytest
 from aws_lambda_powertools.logging import Logger
 
 from erasure.domain.api_key import PLATFORM
-from erasure.domain.retention_runs import RetentionRun
+from erasure.domain.retention_runs import EndedRun, KnownRule, RetentionRun
 from erasure.entry import openapi
 from erasure.entry.api import Api
 from erasure.entry.backend_api import make_backend_api
@@ -33,7 +33,7 @@ from erasure.errors import (
     UnavailableError,
     UnfinishedError,
 )
-from erasure.services.retention_rules import EndedRun, KnownRule, rules_of
+from erasure.services.retention_rules import rules_of
 from tests.functional.backend_calls import BackendApi, make_event
 from tests.functional.backend_world import TENANT
 from tests.functional.test_h2o_api import Api as SubjectApi
