@@ -15,7 +15,7 @@ from erasure.adapters.messaging import SQSJobQueue
 from erasure.domain.audit import broken_at
 from erasure.domain.data_map import parse_data_map
 from erasure.domain.outcome import ERASED
-from erasure.domain.request import FINISHED, HELD
+from erasure.domain.request import FINISHED, HELD, STARTED
 from erasure.domain.subject import Subject
 from erasure.domain.times import format_time
 from erasure.services.replay import ReplayCommand, Replays
@@ -411,7 +411,7 @@ def test_what_a_replay_has_erased_can_be_restored_and_replayed(world: ReplayWorl
 
 
 def test_until_leaves_out_whom_the_restored_place_was_erased_of(world: ReplayWorld) -> None:
-    """An erasure that ended after the restore has found the place as it is; what was written since stays."""
+    """An erasure that began after the restore has found the place as it is; what was written since stays."""
     for user in ("ann", "bob"):
         world.application.put_all(user)
     since = world.back_up()
@@ -429,24 +429,52 @@ def test_until_leaves_out_whom_the_restored_place_was_erased_of(world: ReplayWor
 
 def test_a_job_at_work_may_have_passed_the_place(world: ReplayWorld) -> None:
     """A request under way is told, and that the command has to be repeated; when it has ended, it is among those that
-    are made again."""
+    are made again, for it had begun before. One that begins later is neither."""
     world.application.put_all("ann")
     since = world.back_up()
     world.ask("POST", "/v1/erasure-requests", {"subjects": [{"type": "user", "id": "ann"}]})
+    command = ["--table", "app-drafts"]
     seen: list[dict[str, Any]] = []
 
     def between(state: str) -> None:
         if state == "Verify" and not seen:
             world.restore("app-drafts")
-            _, out, err = world.run("replay", "--since", format_time(since), "--json", "--table", "app-drafts")
+            command.extend(["--until", format_time(datetime.now(UTC))])
+            _, out, err = world.run("replay", "--since", format_time(since), "--json", *command)
             seen.append(json.loads(out))
             assert f"--run {seen[0]['run']}" in err
 
     world.stack.work(between)
     assert (seen[0]["under_way"], seen[0]["replayed"], seen[0]["complete"]) == (1, 0, False)
-    report = world.replay(since, "--table", "app-drafts", "--run", seen[0]["run"])
-    assert (report["under_way"], report["replayed"], report["complete"]) == (0, 1, True)
+    world.application.put_all("bob")
+    world.ask("POST", "/v1/erasure-requests", {"subjects": [{"type": "user", "id": "bob"}]})
+    reports: list[dict[str, Any]] = []
+
+    def again(_state: str) -> None:
+        if not reports:
+            reports.append(world.replay(since, *command))
+
+    world.stack.work(again)
+    assert (reports[0]["run"], reports[0]["found"], reports[0]["replayed"]) == (seen[0]["run"], 1, 1)
+    assert (reports[0]["under_way"], reports[0]["complete"]) == (0, True)
     assert world.application.things() == set()
+
+
+@pytest.mark.parametrize("world", [("key", "scan")], indirect=True)
+def test_what_an_open_request_has_erased_already_is_erased_again(world: ReplayWorld) -> None:
+    """One that waits for the end of a scan's window does not look at the rest once more: that is made again at once."""
+    world.application.put_all("ann")
+    since = world.back_up()
+    answer = world.ask("POST", "/v1/erasure-requests", {"subjects": [{"type": "user", "id": "ann"}]})
+    world.stack.work()
+    waiting = world.stack.request(answer["requests"][0]["request"]["id"])
+    assert (waiting.state, waiting.scan_at is None) == (STARTED, False)
+    world.restore("app-drafts")
+    report = world.replay(since, "--table", "app-drafts")
+    assert (report["found"], report["replayed"], report["under_way"]) == (1, 1, 0)
+    assert world.stack.items("app-drafts") == []
+    assert world.stack.request(waiting.request_id).state == STARTED
+    assert len(world.stack.items("app-events")) == 3
 
 
 def test_what_is_forgotten_is_told(world: ReplayWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def add_replay_command(commands: Any, command: Callable[..., argparse.ArgumentPa
     """Hang the command into the parser. ``command``: makes one, as :func:`erasure.entry.operator.main` needs it."""
     replay = command(commands, "replay", "after a restore, erase again whom was erased since", _replay)
     replay.add_argument("--since", required=True, metavar="TIME", help="the moment to which the places were restored")
-    replay.add_argument("--until", metavar="TIME", help="when they had been; what was erased later has found them so")
+    replay.add_argument("--until", metavar="TIME", help="when they had been; what began later has found them so")
     replay.add_argument("--table", action="append", default=[], metavar="NAME", help="that was restored; repeatable")
     replay.add_argument("--bucket", action="append", default=[], metavar="NAME", help="that was restored; repeatable")
     replay.add_argument("--role", metavar="ARN", help="of the account whose tables are meant, if several have one")

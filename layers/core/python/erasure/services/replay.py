@@ -67,7 +67,7 @@ _MADE, _KNOWN, _IN_PART = "made", "known", "in_part"
 
 @dataclass(frozen=True, slots=True)
 class ReplayCommand:
-    """``since``: the moment to which the places were restored; ``until``: erasures that ended later have found them as
+    """``since``: the moment to which the places were restored; ``until``: erasures that began later have found them as
     they are now; ``None``: nobody knows of any. ``restored``: names of all targets in these places. ``run``: what is
     repeated under the same name is the same run; empty: the one run for these moments and places. ``dry_run``: only
     counts. ``include_returned``: who is seen with an account again is erased all the same."""
@@ -185,24 +185,27 @@ class _Replay:
         """All that was erased since, and the ids of requests that are under way."""
         # The open ones first: what ends meanwhile is seen twice, not never.
         listed = [row.request_id for row in self.use.clock.open_rows()]
-        listed += [row.request_id for row in self.use.clock.ended_rows() if self._is_in_time(row.finished_at)]
+        listed += [row.request_id for row in self.use.clock.ended_rows() if self._is_since(row.finished_at)]
         listed = list(dict.fromkeys(listed))
         found: list[ErasureRequest] = []
         busy: set[str] = set()
         for start in range(0, len(listed), AT_A_TIME):
             for request in self.use.requests.get_many(listed[start : start + AT_A_TIME]).values():
                 is_known = request.subject.type != RETENTION and request.purged_at is None
-                if not is_known or is_of_run(request, self.command.named_run()):
+                if not is_known or self._is_later(request) or is_of_run(request, self.command.named_run()):
                     continue
                 if is_under_way(request) and self._targets(Erasures((request,))):
                     busy.add(request.request_id)
-                if self._is_in_time(erased_at(request, self.places)):
+                if self._is_since(erased_at(request, self.places)):
                     found.append(request)
         return put_together(found), busy
 
-    def _is_in_time(self, moment: datetime | None) -> bool:
-        since, until = self.command.since, self.command.until
-        return moment is not None and since <= moment and (until is None or moment <= until)
+    def _is_since(self, moment: datetime | None) -> bool:
+        return moment is not None and moment >= self.command.since
+
+    def _is_later(self, request: ErasureRequest) -> bool:
+        until = self.command.until
+        return until is not None and request.started_at is not None and request.started_at > until
 
     def plan(self, groups: Sequence[Erasures]) -> tuple[list[_Planned], Counter[str]]:
         """Those that are to be made again, and why the others are not."""
