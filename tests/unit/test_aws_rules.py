@@ -86,6 +86,40 @@ def test_a_rate_of_one_is_singular() -> None:
         assert [rule["ScheduleExpression"] for rule in rules] == [rate, rate]
 
 
+@pytest.mark.parametrize(
+    ("alarm", "metric", "minutes"),
+    [("WatchSilentAlarm", "OpenRequests", "WatchMinutes"), ("SweepSilentAlarm", "RequestsPurged", "SweepMinutes")],
+)
+def test_silence_is_told_within_the_hour(alarm: str, metric: str, minutes: str) -> None:
+    """CloudWatch looks further back than the periods of an alarm, and takes missing data to be breaching only if it
+    finds none there either: hours late ("how alarm state is evaluated when data is missing"). Zeros that are filled in
+    are data. A function that is called as rarely as may be, and fails every other time, is not silent."""
+    looks, filled = AWS[alarm]["Properties"]["Metrics"]
+    assert (looks["MetricStat"]["Metric"]["MetricName"], looks["MetricStat"]["Stat"]) == (metric, "SampleCount")
+    assert (filled["Expression"], looks["ReturnData"]) == (f"FILL({looks['Id']}, 0)", False)
+    told = AWS[alarm]["Properties"]
+    assert (told["ComparisonOperator"], told["Threshold"]) == ("LessThanThreshold", 1)
+    assert (told["EvaluationPeriods"], told["TreatMissingData"]) == (1, "breaching")
+    period = looks["MetricStat"]["Period"]
+    assert period == 3600
+    assert 2 * 60 * source()["Parameters"][minutes]["MaxValue"] <= period
+
+
+def test_a_dead_letter_that_is_looked_at_stays_an_alarm() -> None:
+    """SQS does not count a message as visible while its receiver has it; the watch receives those that stay again and
+    again."""
+    told = AWS["DeadLettersAlarm"]["Properties"]
+    counted = {query["Id"]: query["MetricStat"] for query in told["Metrics"] if "MetricStat" in query}
+    (expression,) = (query["Expression"] for query in told["Metrics"] if "Expression" in query)
+    assert set(expression.split(" + ")) == set(counted)
+    assert {stat["Metric"]["MetricName"] for stat in counted.values()} == {
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateNumberOfMessagesNotVisible",
+    }
+    queues = {dimension["Value"] for stat in counted.values() for dimension in stat["Metric"]["Dimensions"]}
+    assert queues == {"DeadLetterQueue.QueueName"}
+
+
 def test_an_index_is_keyed_by_attributes_that_are_defined() -> None:
     """DynamoDB: AttributeDefinitions names exactly the attributes that keys of the table or an index consist of."""
     for table in of_type(AWS, "AWS::DynamoDB::Table").values():
