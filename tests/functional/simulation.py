@@ -35,13 +35,14 @@ BYSTANDERS = 25
 
 @dataclass(frozen=True)
 class Scenario:
-    """``days``: on which people ask for ``requests`` erasures in all, and things go wrong. ``purge_days``: the
-    service's. ``watch_minutes``, ``sweep_minutes``: between runs of the schedules."""
+    """``days``: on which people ask for ``requests`` erasures in all, and things go wrong. ``purge_days``,
+    ``sla_hours``: the service's. ``watch_minutes``, ``sweep_minutes``: between runs of the schedules."""
 
     seed: int
     requests: int
     days: int
     purge_days: int = 90
+    sla_hours: int = 72
     watch_minutes: int = 10
     sweep_minutes: int = 30
     chaos: Chaos = field(default_factory=Chaos)
@@ -59,8 +60,8 @@ class Simulation:
         self.gate = Gate(self.rng, scenario.chaos, START)
         self.agenda = Agenda(self.gate)
         self.world = World(self.gate)
-        policy = ErasurePolicy(purge_days=scenario.purge_days)
-        self.service = Service(self.gate, self.world, self.agenda, policy, ClockPolicy())
+        policy = ErasurePolicy(scenario.sla_hours, scenario.purge_days)
+        self.service = Service(self.gate, self.world, self.agenda, policy, ClockPolicy(scenario.sla_hours))
         self.service.settings.set_grace(TENANTS[1], timedelta(hours=30))
         self.service.holds.on_put = self._note_hold
         self.service.holds.on_lift = self._note_lift

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from erasure.domain.request import FINISHED, ErasureRequest
+from erasure.domain.request import ErasureRequest
 from tests.functional.simulation_faults import Killed
 from tests.functional.simulation_world import ACCOUNTS, Thing, World
 
 if TYPE_CHECKING:
     from tests.functional.simulation import Simulation
 
-HAS_REPLAY = importlib.util.find_spec("erasure.services.replay") is not None
 KEPT_DAYS = 12
 """How far back a table can be restored here."""
 
 
 @dataclass
 class Restore:
-    """Of ``tables``, as they were at ``moment``. ``things``: what came back, by table. ``must_go``: what has to be gone
-    in the end, with the request that had erased it."""
+    """Of ``tables``, as they were at ``moment``. ``things``: what came back, by table. ``concerned``: those of them
+    that requests were about when the replay had gone well."""
 
     tables: tuple[str, ...]
     moment: datetime
     things: list[tuple[str, Thing]]
-    must_go: list[tuple[str, Thing, str]] = field(default_factory=list)
+    concerned: list[tuple[str, Thing, str]] = field(default_factory=list)
     is_replayed: bool = False
 
 
@@ -39,13 +38,14 @@ class Restores:
 
     def figures(self) -> str:
         back = sum(len(restore.things) for restore in self.all)
-        return f"{len(self.all)} restores of {back} things, {sum(len(each.must_go) for each in self.all)} erased before"
+        gone = sum(len(list(self.must_be_gone(restore))) for restore in self.all)
+        return f"{len(self.all)} restores of {back} things, {gone} erased before"
 
     def prepare(self) -> None:
         simulation = self._simulation
         for day in range(simulation.scenario.days):
             simulation.agenda.after(86_400 * day + 3, self._take_snapshot)
-        for _ in range((1 + simulation.scenario.days // 8) if HAS_REPLAY else 0):
+        for _ in range(1 + simulation.scenario.days // 8):
             simulation.agenda.at(simulation.rng_time, self._restore)
 
     def _take_snapshot(self) -> None:
@@ -65,36 +65,44 @@ class Restores:
         simulation.agenda.after(rng.uniform(600, 20_000), lambda: self._replay(restore, run))
 
     def _replay(self, restore: Restore, run: str) -> None:
-        """The operator does it until it has gone well."""
+        """The operator does it until it has gone well, and nothing is under way that may have passed the place."""
         simulation = self._simulation
         try:
             with simulation.gate.invocation("operator", longest=5000):
-                simulation.service.replay(restore.moment, restore.tables, run)
+                is_complete = simulation.service.replay(restore.moment, restore.tables, run)
         except (Exception, Killed):
-            simulation.agenda.after(simulation.rng.uniform(60, 3600), lambda: self._replay(restore, run))
+            is_complete = False
+        if not is_complete:
+            simulation.agenda.after(simulation.rng.uniform(600, 20_000), lambda: self._replay(restore, run))
             return
         restore.is_replayed = True
-        restore.must_go = [
-            (name, thing, request.request_id)
+        restore.concerned = [
+            (name, thing, request_id)
             for name, thing in restore.things
-            for request in self._erasing(name, thing, restore)[:1]
+            for request_id in self._concerned(name, thing, restore)
         ]
 
-    def _erasing(self, name: str, thing: Thing, restore: Restore) -> list[ErasureRequest]:
-        """The requests that had erased the thing after the moment to which it has been restored."""
-        simulation = self._simulation
-        ledger, person = simulation.ledger, simulation.world.people[thing.owner.id]
-        found = []
-        for request_id in ledger.asked.get(thing.owner, ()):
-            record: Any = simulation.service.requests.records[request_id]
-            if record.state != FINISHED or record.purged_at is not None or record.finished_at < restore.moment:
-                continue
-            covered = {spec.name for spec in ledger.covers(record)}
-            is_back = ACCOUNTS in covered and ACCOUNTS not in restore.tables and simulation.world.has_account(person)
-            if name in covered and not is_back and self._was_there(thing, record):
-                found.append(record)
-        return found
+    def _concerned(self, name: str, thing: Thing, restore: Restore) -> list[str]:
+        """The requests about the thing that are known, unless their subject has come back."""
+        ledger, world = self._simulation.ledger, self._simulation.world
+        records = self._simulation.service.requests.records
+        own = [records[each] for each in ledger.asked.get(thing.owner, ()) if records[each].purged_at is None]
+        has_account = ACCOUNTS not in restore.tables and world.has_account(world.people[thing.owner.id])
+        covered = {each.request_id: {spec.name for spec in ledger.covers(each)} for each in own}
+        # Whose account was erased since and who has one again has to be left to a person to decide.
+        since = [each for each in own if each.finished_at is None or each.finished_at >= restore.moment]
+        if has_account and any(ACCOUNTS in covered[each.request_id] for each in since):
+            return []
+        return [each.request_id for each in own if name in covered[each.request_id] and self._was_there(thing, each)]
 
     def _was_there(self, thing: Thing, record: ErasureRequest) -> bool:
         """When the request was started, and a clock is a little wrong."""
         return record.started_at is not None and thing.at < record.started_at - timedelta(minutes=10)
+
+    def must_be_gone(self, restore: Restore) -> Iterator[tuple[str, Thing, str]]:
+        """What had been erased after the moment to which it was restored, by the request that had."""
+        records = self._simulation.service.requests.records
+        for name, thing, request_id in restore.concerned:
+            finished_at = records[request_id].finished_at
+            if finished_at is not None and finished_at >= restore.moment:
+                yield name, thing, request_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.services.purge import purge_due
 from erasure.services.release_due import release_due
 from erasure.services.replay import ReplayCommand, Replays
+from erasure.services.replayed_erasures import is_under_way
 from erasure.services.second_look import SecondLooks
 from erasure.services.sla_alerts import SlaAlerts
 from erasure.services.sla_watch import SlaWatch
@@ -307,7 +308,12 @@ class Service:
 
     def replay(self, since: datetime, restored: Sequence[str], run: str) -> bool:
         """What the operator does after a restore; whether everything is on its way."""
-        return self.replays.run(ReplayCommand(since, frozenset(restored), run=run)).is_complete
+        report = self.replays.run(ReplayCommand(since, frozenset(restored), run=run))
+        busy = [record for record in self.requests.records.values() if is_under_way(record)]
+        # What is parked waits for a person, and is looked at from the start by the attempt that they ask for.
+        if busy and all(record.parked_at is not None for record in busy):
+            report = replace(report, under_way=0)
+        return report.is_complete
 
     def stores(self) -> list[object]:
         """All that the service keeps anywhere, but for the requests themselves."""

@@ -153,6 +153,8 @@ class Engine:
         rng = self._gate.rng
         if rng.random() < self._gate.chaos.erasing_fails / 4:
             raise RuntimeError("a fault of the eraser's own")
+        if scan is not None and rng.random() < self._gate.chaos.erasing_fails:
+            return [SliceResult(0, done=False, problem="throttled") for _ in subjects]
         results = [self._erase(spec, values, deadline, on_erased, place) for place, values in enumerate(subjects)]
         if scan is not None and all(result.done or result.permanent for result in results):
             scan.done = scan.end - scan.first
@@ -166,11 +168,13 @@ class Engine:
             return SliceResult(0, done=False)
         if self._is_cursed(spec, values):
             return SliceResult(0, done=False, problem="access_denied", permanent=True)
-        if rng.random() < chaos.erasing_fails:
+        if not spec.is_scan and rng.random() < chaos.erasing_fails:
             return SliceResult(0, done=False, problem="throttled")
         things = self._world.tables[spec.name].get(place_of(spec, values), {})
         free = [thing for thing in things.values() if not self._is_kept(thing)]
-        stops_after = rng.randint(0, len(free)) if rng.random() < chaos.erasing_fails else len(free)
+        stops_after = (
+            rng.randint(0, len(free)) if not spec.is_scan and rng.random() < chaos.erasing_fails else len(free)
+        )
         for thing in free[:stops_after]:
             try:
                 self._gate.pass_through(lambda: None, ours=True)

@@ -30,7 +30,8 @@ SEEDS = int(os.environ.get("ERASURE_SIMULATION_SEEDS", "1" if REQUESTS >= FULL e
 def scenario(seed: int, requests: int = REQUESTS) -> Scenario:
     if requests >= FULL:
         return Scenario(seed, requests, days=100)
-    return Scenario(seed, requests, days=max(6, requests // 25), purge_days=25)
+    # Every other run has a promise that is hard to keep.
+    return Scenario(seed, requests, days=max(6, requests // 25), purge_days=25, sla_hours=8 if seed % 2 else 72)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +102,7 @@ def _nobody_looks_again(simulation: Simulation, patch: pytest.MonkeyPatch) -> No
 
 
 def _nothing_is_replayed(_simulation: Simulation, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(simulation_service.Service, "replay", lambda *_arguments: None)
+    patch.setattr(simulation_service.Service, "replay", lambda *_arguments: True)
 
 
 def _holds_are_overlooked(simulation: Simulation, _patch: pytest.MonkeyPatch) -> None:
