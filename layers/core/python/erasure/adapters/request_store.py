@@ -132,7 +132,9 @@ class DynamoDBRequestStore:
             codes = self._transactions.write([{"Update": update}, self._transactions.put_entry(entry), *also])
             if codes is None or codes[0] == REFUSED:
                 return codes is None
-            if codes[1] != REFUSED and REFUSED in codes:
+            if codes[1] == REFUSED:
+                break  # the trail has gone on: the caller has to read it again
+            if REFUSED in codes:
                 also.pop()  # the tombstone is another request's, and stays
                 continue
             # Somebody starts the request at this moment. Then the state refuses us the next time.
