@@ -1,12 +1,10 @@
 """The functions that run by the clock, and those beside them, on the service's own stores over a DynamoDB in memory.
 
-Each function may have a clock of its own, and a client that is told of each call, so that two of them can be let run in
-turns of any length.
+Each function may have a clock and a client of its own.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -354,87 +352,3 @@ class ClockWorld:
 
     def things(self, user: str) -> int:
         return sum(number for text, number in self.shared.target.things.items() if text.endswith(f"{TENANT}#{user}"))
-
-
-class Turns:
-    """Lets two functions run side by side, but each call of a table only when it is their turn."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._allowed: dict[str, float] = {}
-        self._made: dict[str, int] = {}
-        self._waits: set[str] = set()
-        self._ended: set[str] = set()
-        self._threads: dict[str, threading.Thread] = {}
-        self.failed: list[BaseException] = []
-
-    def client(self, name: str, inner: Any) -> Any:
-        return _InTurn(inner, lambda: self._await_turn(name))
-
-    def begin(self, name: str, work: Callable[[], object]) -> None:
-        """Start it; it does not get to its first call."""
-        self._allowed[name], self._made[name] = 0, 0
-
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:
-                self.failed.append(error)
-            finally:
-                with self._changed:
-                    self._ended.add(name)
-                    self._changed.notify_all()
-
-        self._threads[name] = threading.Thread(target=run)
-        self._threads[name].start()
-
-    def let(self, name: str, calls: float) -> int:
-        """Let it make so many more calls; returns, when it has and waits for the next turn, or has ended, how many it
-        has made in all."""
-        with self._changed:
-            self._allowed[name] += calls
-            self._waits.discard(name)
-            self._changed.notify_all()
-            assert self._changed.wait_for(lambda: name in self._waits or name in self._ended, 30)
-            return self._made[name]
-
-    def finish(self, name: str) -> int:
-        made = self.let(name, float("inf"))
-        self._threads[name].join(30)
-        return made
-
-    def _await_turn(self, name: str) -> None:
-        with self._changed:
-            while self._made[name] >= self._allowed[name]:
-                self._waits.add(name)
-                self._changed.notify_all()
-                assert self._changed.wait_for(lambda: name not in self._waits, 30)
-            self._made[name] += 1
-
-
-class _InTurn:
-    def __init__(self, inner: Any, await_turn: Callable[[], None]) -> None:
-        self._inner, self._await_turn = inner, await_turn
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        operation = getattr(self._inner, name)
-
-        def call(**arguments: Any) -> Any:
-            self._await_turn()
-            return operation(**arguments)
-
-        return call
-
-
-def in_turns(first: Callable[[Any], Any], second: Callable[[Any], Any], client: Any, begin: int, between: int) -> bool:
-    """``first`` makes ``begin`` calls, ``second`` then ``between``, then the first comes to its end, and the second.
-    Each is given its own client. Returns whether both had so many calls to make."""
-    turns = Turns()
-    turns.begin("first", lambda: first(turns.client("first", client)))
-    turns.begin("second", lambda: second(turns.client("second", client)))
-    is_there = turns.let("first", begin) == begin and turns.let("second", between) == between
-    turns.finish("first")
-    turns.finish("second")
-    if turns.failed:
-        raise turns.failed[0]
-    return is_there
