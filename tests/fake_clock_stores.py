@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from erasure.domain.audit import AuditEntry
+from erasure.domain.clock import pause_until
 from erasure.domain.request import FINISHED, HELD, OPEN_STATES, REQUESTED, STARTED, ErasureRequest
 from erasure.errors import UnavailableError
 from erasure.ports import ClockRow, Hold, SlaRow
@@ -82,16 +83,16 @@ class FakeClockStore:
 
     def resume(self, request: ErasureRequest, now: datetime, clock_at: datetime, entry: AuditEntry) -> bool:
         def changes(record: ErasureRequest) -> dict[str, Any]:
-            seconds = max(int((now - (record.held_at or now)).total_seconds()), 0)
+            pause = pause_until(record, now)
             if record.not_before is not None and record.not_before > now:
                 self._requests.waiting[record.request_id] = record.not_before
             elif record.not_before is not None and record.leaves_tombstone:
                 self._requests.registry.leave_tombstone(record, now)
             return {
                 "state": REQUESTED,
-                "due_at": record.due_at + timedelta(seconds=seconds),
-                "purged_by": record.purged_by + timedelta(seconds=seconds),
-                "paused_seconds": record.paused_seconds + seconds,
+                "due_at": record.due_at + pause,
+                "purged_by": record.purged_by + pause,
+                "paused_seconds": record.paused_seconds + int(pause.total_seconds()),
                 "clock_at": clock_at,
                 "held_at": None,
                 "hold_id": None,

@@ -370,9 +370,9 @@ class ClockStore(Protocol):
         ``UnavailableError`` if the trail has gone on."""
 
     def resume(self, request: ErasureRequest, now: datetime, clock_at: datetime, entry: AuditEntry) -> bool:
-        """``held`` to ``requested``: ``due_at``, ``purged_by`` and ``paused_seconds`` move by the time that it was
-        held, and a ``not_before`` that is still to come puts it back on the list of those that wait. ``tries`` and
-        ``parked_at`` start anew. Raises ``UnavailableError`` if the trail has gone on."""
+        """``held`` to ``requested``: ``due_at``, ``purged_by`` and ``paused_seconds`` move by the time for which its
+        promise was paused, and a ``not_before`` that is still to come puts it back on the list of those that wait.
+        ``tries`` and ``parked_at`` start anew. Raises ``UnavailableError`` if the trail has gone on."""
 
     def expedite(self, request: ErasureRequest, now: datetime, changed: ErasureRequest, entry: AuditEntry) -> bool:
         """Take over ``not_before`` (now), ``due_at``, ``purged_by``, ``paused_seconds`` and ``clock_at`` of

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -26,6 +26,7 @@ from erasure.adapters.request_items import (
 from erasure.adapters.request_lists import BY_TENANT_STATE, newest_first, queried
 from erasure.adapters.request_transactions import TRIES, RequestTransactions, one_of, request_update
 from erasure.domain.audit import AuditEntry
+from erasure.domain.clock import pause_until
 from erasure.domain.request import FINISHED, HELD, REQUESTED, STARTED, ErasureRequest, sources_of
 from erasure.domain.times import format_time, parse_time
 from erasure.errors import UnavailableError
@@ -141,16 +142,16 @@ class DynamoDBClockStore:
     def resume(self, request: ErasureRequest, now: datetime, clock_at: datetime, entry: AuditEntry) -> bool:
         if request.held_at is None:
             return False
-        seconds = max(int((now - request.held_at).total_seconds()), 0)
+        pause = pause_until(request, now)
         return self._change(
             request,
             "#state = :held AND held_at = :held_read",
             {
                 **in_state(request, REQUESTED),
                 "clock_at": clock_at,
-                "due_at": request.due_at + timedelta(seconds=seconds),
-                "purged_by": request.purged_by + timedelta(seconds=seconds),
-                "paused_seconds": request.paused_seconds + seconds,
+                "due_at": request.due_at + pause,
+                "purged_by": request.purged_by + pause,
+                "paused_seconds": request.paused_seconds + int(pause.total_seconds()),
             },
             removes=["held_at", "hold_id", "tries", "parked_at"],
             values={"held": HELD, "held_read": request.held_at},

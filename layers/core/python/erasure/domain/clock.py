@@ -81,6 +81,15 @@ def moment_of_level(request: ErasureRequest, level: int) -> datetime:
     return request.due_at - promised_time(request) * (100 - level) / 100
 
 
+def pause_until(request: ErasureRequest, now: datetime) -> timedelta:
+    """How long the promise of a request that is held has been paused at ``now``, by whole seconds. One that has not
+    begun is not paused: until the request may be started, a hold takes no time from it."""
+    if request.held_at is None:
+        return timedelta()
+    begin = max(request.held_at, request.not_before or request.held_at)
+    return timedelta(seconds=max(int((now - begin).total_seconds()), 0))
+
+
 def promised_time(request: ErasureRequest) -> timedelta:
     """From when it might be started until it is due, without pauses."""
     begin = request.not_before or request.requested_at

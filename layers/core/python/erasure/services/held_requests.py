@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from erasure.domain.audit import next_entry
-from erasure.domain.clock import ClockPolicy
+from erasure.domain.clock import ClockPolicy, pause_until
 from erasure.domain.holds import marks_of_request
 from erasure.domain.request import HELD, REQUESTED, STARTED, ErasureRequest
 from erasure.domain.times import format_time
@@ -108,7 +108,7 @@ def _resume(request_id: str, use: ResumeDependencies) -> bool:
             entries[-1] if entries else None,
             "resumed",
             moment,
-            {"paused_seconds": max(0, int((moment - request.held_at).total_seconds()))},
+            {"paused_seconds": int(pause_until(request, moment).total_seconds())},
             event_id=f"resumed:{format_time(request.held_at)}",
         )
         try:

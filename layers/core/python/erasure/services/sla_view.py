@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from erasure.domain.clock import LEVELS, level_at, promised_time
+from erasure.domain.clock import LEVELS, level_at, pause_until, promised_time
 from erasure.domain.request import CANCELLED, FINISHED, HELD, ErasureRequest
 
 ON_TIME, AT_RISK, BREACHED, PAUSED, MET, MISSED = "on_time", "at_risk", "breached", "paused", "met", "missed"
@@ -36,12 +36,11 @@ def sla_view(request: ErasureRequest, now: datetime) -> SlaView | None:
     # Functions' clocks differ: what has only just begun for one of them may not have for another.
     age = max(stopped_at - begin - paused, timedelta())
     promised = promised_time(request)
-    held_for = now - stopped_at if request.state == HELD else timedelta()
     return SlaView(
         age_seconds=age // SECOND,
         remaining_seconds=(request.due_at - stopped_at) // SECOND,
         percent=100 * age // promised if promised > timedelta() else 100,
-        paused_seconds=(paused + max(held_for, timedelta())) // SECOND,
+        paused_seconds=(paused + pause_until(request, now)) // SECOND,
         state=_state(request, now),
     )
 
