@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from erasure.domain.captures import capture_all
-from erasure.domain.collisions import check_alone
+from erasure.domain.collisions import PREFIX_SEPARATORS, check_alone
 from erasure.domain.subject import OWN_PLACEHOLDERS
 from erasure.domain.target_spec import TargetSpec
 from erasure.domain.templates import Template
@@ -36,14 +36,19 @@ class Whose:
         self._beside = spec.beside
         self._own = OWN_PLACEHOLDERS[spec.subjects[0]]
         self._forms = tuple(forms)
+        fixed = {character for form in forms for text in form.template.parts[::2] for character in text}
+        self._separators = fixed.intersection(PREFIX_SEPARATORS)
         self.of = lru_cache(_KNOWN_TEXTS)(self._of)
         """The values of the target's placeholders by the texts, in the order of the forms; ``None`` if the texts are
-        not of the target's form, if a value cannot be somebody's id, and if what is called so may be anybody else's
-        by another target."""
+        not of the target's form, if a value cannot be somebody's id or holds a separator of the forms (an item of
+        another kind, which no target names, may be called so), and if what is called so may be anybody else's by
+        another target."""
 
     def _of(self, texts: tuple[str, ...]) -> Values | None:
         values = capture_all((form.template, text, form.prefix) for form, text in zip(self._forms, texts, strict=True))
         if values is None or self._own not in values:
+            return None
+        if any(not self._separators.isdisjoint(value) for value in values.values()):
             return None
         try:
             check_alone(self._spec, self._beside, values)
