@@ -16,7 +16,7 @@ from erasure.errors import SliceLostError, places_of
 from erasure.ports import HoldReader, RequestStore, TaskStore
 from erasure.services.linked_targets import target_of
 from erasure.services.linked_units import CHILDREN_FAILED, below, children_of, guard_for
-from erasure.services.scan_progress import after_erasing, range_of
+from erasure.services.scan_progress import after_erasing, left_out, range_of
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import (
     INTERNAL_ERROR,
@@ -95,6 +95,7 @@ def _run_slice(work: _Work, slice_id: str, deadline: Deadline, use: EraseUnitDep
         parts = [part for part in task.parts_in(PENDING) if part.request_id in work.requests]
         stuck = work.with_failed_children(parts)
         given_up = [replace(part, status=FAILED, reason=CHILDREN_FAILED) for part in parts if part.request_id in stuck]
+        given_up += left_out(task, PENDING, work.requests)
         parts = [part for part in parts if part.request_id not in stuck]
         counter = _Counter(task, slice_id, use.tasks)
         results: dict[str, SliceResult | None] = {}

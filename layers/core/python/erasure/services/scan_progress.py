@@ -6,7 +6,7 @@ together, but for those that have failed: what one part makes necessary to read 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from erasure.domain.outcome import NOTHING_KEPT
@@ -14,6 +14,7 @@ from erasure.domain.plan import ERASED_UNVERIFIED, FAILED, PENDING, VERIFIED, Pa
 from erasure.targets.protocol import ScanRange
 
 FROM_THE_START = 0
+NOT_FINISHED = "not_finished"
 
 
 def range_of(task: Task) -> ScanRange | None:
@@ -25,6 +26,17 @@ def range_of(task: Task) -> ScanRange | None:
 
 def is_at_end(scan: ScanRange) -> bool:
     return scan.first + scan.done >= scan.end
+
+
+def left_out(task: Task, status: str, working: Container[str]) -> list[Part]:
+    """The parts of this status whose requests are not worked on now, as failed; none unless the task scans. The others
+    go on without them, under a hold maybe that is lifted soon: then these would go on behind segments that nobody has
+    gone through for them. Another job goes through all of them.
+    """
+    if task.shard is None:
+        return []
+    missed = (part for part in task.parts_in(status) if part.request_id not in working)
+    return [replace(part, status=FAILED, reason=NOT_FINISHED) for part in missed]
 
 
 def after_erasing(parts: Sequence[Part], scan: ScanRange) -> tuple[list[Part], int]:

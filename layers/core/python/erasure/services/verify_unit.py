@@ -21,7 +21,7 @@ from erasure.ports import HoldReader, RequestStore, TaskStore
 from erasure.services.erase_unit import MAX_STALLS, PARALLEL_TASKS
 from erasure.services.linked_targets import target_of
 from erasure.services.linked_units import below, go_back, kept_by_children, sent_back
-from erasure.services.scan_progress import after_verifying, range_of
+from erasure.services.scan_progress import after_verifying, left_out, range_of
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import (
     INTERNAL_ERROR,
@@ -154,6 +154,7 @@ def _verify_task(work: _Work, deadline: Deadline, use: VerifyUnitDependencies) -
     after, cursor = _judge(parts, results, use.max_rounds, scan is not None and scan.done > task.cursor), task.cursor
     if scan is not None:
         after, cursor = after_verifying(parts, after, scan)
+    after += left_out(task, ERASED_UNVERIFIED, work.requests)
     changed = replace(task, parts=replaced(task, after), cursor=cursor)
     if changed == task:
         return task  # others had the time: its turn comes
