@@ -8,6 +8,7 @@ tenant is not known, as in items that a retention rule reads.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from erasure.domain.request import ErasureRequest
@@ -50,6 +51,12 @@ def marks_of_request(request: ErasureRequest) -> tuple[str, ...]:
 
 
 def mentions(text: str, ids: Iterable[str]) -> bool:
-    """Whether the text has one of the ids as a whole word, in whatever case: it is kept in clear, they must not be."""
-    folded = text.casefold()
-    return any(re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", folded) for value in ids)
+    """Whether the text has one of the ids as a whole word, in whatever case and however its characters are composed: it
+    is kept in clear, they must not be."""
+    folded = _folded(text)
+    return any(re.search(rf"(?<!\w){re.escape(_folded(value))}(?!\w)", folded) for value in ids)
+
+
+def _folded(text: str) -> str:
+    # Folding may take composed characters apart, so it is followed by composing.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
