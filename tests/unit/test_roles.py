@@ -348,7 +348,10 @@ def test_backend_api_reaches_the_registry_by_kind_of_record() -> None:
 def test_the_sweep_reaches_what_waits_and_nothing_else() -> None:
     """It reads who waits, takes them off the list, writes tombstones, and makes follow-ups by the data map."""
     assert leading_keys("RetentionSweepRole", OURS[1]) == {
-        **{action: {"REQUEST#*"} for action in ("BatchGetItem", "ConditionCheckItem", "PutItem", "UpdateItem")},
+        **{
+            action: {"REQUEST#*"}
+            for action in ("BatchGetItem", "ConditionCheckItem", "GetItem", "PutItem", "UpdateItem")
+        },
         **{action: {"WAITING#*"} for action in ("Query", "DeleteItem")},
     }
     read = {"DATA_MAP", "SUBJECT#*", "SUPPRESSION#*", "RETENTION"}
