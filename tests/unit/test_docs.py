@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import shlex
@@ -12,20 +13,35 @@ from typing import Any
 
 import pytest
 
-from erasure.domain import data_map_schema
+from erasure.adapters.events import EventBridgeBus
+from erasure.domain import clock, data_map_schema, holds
 from erasure.domain.api_key import SCOPES, parse_key
 from erasure.domain.identifiers import is_batch_id, is_request_id
+from erasure.domain.request import SECOND_LOOK, ErasureRequest
+from erasure.domain.subject import Subject
+from erasure.domain.times import parse_time
 from erasure.entry import api, backend_auth, exchange, fields, hellojohn, june, native, openapi, operator, velt
+from erasure.entry import holds as entry_holds
 from erasure.services import (
+    account_targets,
     accounts,
     api_keys,
+    close_job,
     commands,
     erasure_plans,
+    follow_ups,
     identify,
+    lost_requests,
     previews,
+    purge,
     refusals,
     release_due,
+    replay,
+    second_look,
+    sla_alerts,
+    sla_figures,
     start_jobs,
+    tenant_settings,
 )
 from erasure.targets import dynamodb_scan
 from tests.unit.openapi_document import closed, problems_of, resolved
@@ -140,7 +156,7 @@ def test_operator_commands_are_documented() -> None:
     """Each command has its row in the operations page, and the page names no other."""
     table = set(re.findall(rf"^\| `({COMMANDS}[a-z -]*)", read("docs/operations.md"), re.MULTILINE))
     known = {" ".join(command) for command in operator_commands()}
-    assert len(known) >= 8
+    assert len(known) >= 16
     assert {row.partition(" --")[0].strip() for row in table} == known
 
 
@@ -294,6 +310,16 @@ NUMBERS = [
     ("docs/api/native.md", "from 1 to {:,}", api_keys.MAX_CALLS_PER_MINUTE),
     ("docs/operations.md", "within {:.0f} seconds", backend_auth.BELIEVED_FOR_SECONDS),
     ("docs/operations.md", "up to {:,} in one job", start_jobs.JOB_REQUESTS),
+    ("docs/operations.md", "at most {} in a sweep", follow_ups.AT_ONCE),
+    ("docs/operations.md", "at most {} days; `0d`: none", tenant_settings.MAX_GRACE.days),
+    ("docs/operations.md", "at most {} days; it takes effect", tenant_settings.MAX_GRACE.days),
+    ("docs/api/native.md", "up to {} further ids of the subject", holds.MAX_ALIASES),
+    ("docs/api/native.md", "1 to {} and", entry_holds.MAX_REASON),
+    ("docs/api/native.md", "and 1 to {} characters, without", entry_holds.MAX_AUTHOR),
+    ("docs/api/native.md", "of the newest {:,}:", sla_figures.MAX_FINISHED),
+    ("docs/api/native.md", "than the {:,} newest of a state", sla_figures.MAX_OPEN),
+    ("docs/api.md", "a legal hold {} KiB", entry_holds.MAX_BODY_BYTES // 1024),
+    ("docs/data-map.md", "up to {} rules by which", data_map_schema.MAX_TARGETS),
 ]
 
 
@@ -312,11 +338,148 @@ def test_ids_of_examples_are_ids(page: Path) -> None:
     assert all(map(parse_key, re.findall(r'"(sk_[^"]+)"', text)))
 
 
+# --- what runs by the clock ---------------------------------------------------------------------------------------
+
+
+def test_pauses_between_tries_are_the_documented_ones() -> None:
+    """The operations page has the pauses after each try with the default patience, the number of tries and how long
+    they take together."""
+    policy = clock.ClockPolicy()
+    hours = [policy.pause_after(tries).total_seconds() / 3600 for tries in range(clock.MAX_TRIES)]
+    assert hours == [0.25, 0.5, 1, 2, 4, 8, 12, 12]
+    assert sum(hours) == pytest.approx(40, abs=1)
+    page = read("docs/operations.md")
+    assert "15 minutes, half an hour, one, two, four, eight, and then twelve hours each" in page
+    assert "tried eight times" in page
+    assert "some forty hours" in page
+
+
+def test_levels_are_the_documented_ones() -> None:
+    """The hours at which a request is told of, with the default promise."""
+    hours = [f"{clock.ClockPolicy().sla_hours * level / 100:g}" for level in clock.LEVELS]
+    assert f"({', '.join(hours[:-1])} and {hours[-1]} hours)" in read("docs/operations.md")
+    assert f"At {clock.LEVELS[0]}, {clock.LEVELS[1]}, {clock.LEVELS[2]} and" in read("docs/operations.md")
+
+
+EVENT_CALLS = {"next_entry": 2, "append": 1}
+"""Where the event of an entry of a trail stands among the arguments of the functions that write one."""
+TRAILS_OF_HOLDS = {"hold_set", "hold_changed", "hold_lifted", "hold_ended", "refused"}
+CHOSEN_EVENTS = {
+    close_job.ACCESS_REVOKED, close_job.ACCESS_NOT_REVOKED, close_job._FINISHED, close_job._ATTENTION,
+    close_job._WAITS_FOR_SCAN, follow_ups._FOLLOWED, follow_ups.NOT_FOLLOWED, SECOND_LOOK,
+    second_look.NOT_LOOKED, replay.REPLAYED, replay.NOT_REPLAYED, sla_alerts.AT_RISK, sla_alerts.BREACHED,
+}  # fmt: skip
+"""Events that a module chooses among before it writes."""
+
+
+def events_of_trails() -> Iterator[str]:
+    for path in (PACKAGE / "services").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        module = importlib.import_module(f"erasure.services.{path.stem}")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                place = EVENT_CALLS.get(str(getattr(node.func, "id", None) or getattr(node.func, "attr", "")))
+                if place is None or len(node.args) <= place + 1:
+                    continue
+                event = node.args[place]
+                if isinstance(event, ast.Name):
+                    yield from [getattr(module, event.id)] if hasattr(module, event.id) else []
+                else:
+                    yield from words_in(event)
+
+
+def test_events_of_trails_are_explained() -> None:
+    """The native page has every event of a request's trail, the operations page every one of the trail of holds; they
+    know no others."""
+    section = read("docs/api/native.md").partition("\n## The audit trail\n")[2].partition("\n## ")[0]
+    explained = {
+        event for row in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section, re.M) for event in re.findall(r"\w+", row)
+    }
+    found = set(events_of_trails()) | CHOSEN_EVENTS
+    assert {"requested", "planned", "held", "resumed", "parked", "purged", "expedited"} <= found
+    assert explained == found - TRAILS_OF_HOLDS
+    of_holds = read("docs/operations.md").partition("\n## Legal holds\n")[2].partition("\n## ")[0]
+    named = {
+        event for row in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", of_holds, re.M) for event in re.findall(r"\w+", row)
+    }
+    assert named == found & TRAILS_OF_HOLDS == TRAILS_OF_HOLDS
+
+
+def test_reasons_not_to_look_again_are_explained() -> None:
+    """The operations page has every reason with which nobody looks for what was written late."""
+    section = read("docs/operations.md").partition("\n## The second look\n")[2].partition("\n## ")[0]
+    reasons_told = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert reasons_told == {
+        account_targets.ACCOUNT_EXISTS,
+        account_targets.ACCOUNT_UNKNOWN,
+        second_look.MAY_EXIST,
+        second_look.NOWHERE,
+        second_look.UNREADABLE,
+    }
+    assert purge.PURGED in read("docs/operations.md")
+
+
+class Bus:
+    """Stands in for EventBridge. ``entries``: what was put."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+
+    def put_events(self, **arguments: Any) -> dict[str, Any]:
+        self.entries += arguments["Entries"]
+        return {"FailedEntryCount": 0}
+
+
+def test_events_on_the_bus_are_explained() -> None:
+    """The operations page has every kind of event, and its example is what the bus would be given."""
+    section = read("docs/operations.md").partition("\n## Events\n")[2].partition("\n## ")[0]
+    kinds = set(re.findall(r"^\| `(erasure\.\w+)` \|", section, re.MULTILINE))
+    text = "".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "services").glob("*.py"))
+    written = set(re.findall(r'"(erasure\.[a-z_]+)"', text)) - {"erasure.access"}
+    assert kinds == written | {f"erasure.{event}" for event in (sla_alerts.AT_RISK, sla_alerts.BREACHED)}
+    example = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    detail, due_at = example["detail"], parse_time(example["detail"]["due_at"])
+    subject = Subject("acme", "usr_1")
+    request = ErasureRequest(detail["request_id"], subject, "0" * 64, detail["family"], due_at, due_at, due_at)
+    bus = Bus()
+    event = sla_alerts.event_of_level(request, detail["percent"], parse_time(detail["at"]))
+    EventBridgeBus(lambda: bus, "bus").put([event])
+    (entry,) = bus.entries
+    assert (entry["Source"], entry["DetailType"]) == (example["source"], example["detail-type"])
+    assert json.loads(entry["Detail"]) == detail
+
+
+def names_of_metrics() -> set[str]:
+    """Texts of the modules that write metrics which have a metric's form; a level stands behind a name's beginning."""
+    found: set[str] = set()
+    for name in ("sweeps.py", "workers.py"):
+        for node in ast.walk(ast.parse((PACKAGE / "entry" / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and re.fullmatch(r"(?:[A-Z][a-z]+){2,}", str(node.value)):
+                found.add(str(node.value))
+    found.remove("SlaAtRisk")
+    return found | {f"SlaAtRisk{level}" for level in clock.LEVELS[:-1]}
+
+
+def test_metrics_are_explained() -> None:
+    """The operations page has every metric of the service, and no other."""
+    section = read("docs/operations.md").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[A-Z]\w+`(?:, `\w+`)*) \|", section, re.MULTILINE)
+    explained = {metric for row in rows for metric in re.findall(r"\w+", row)}
+    found = names_of_metrics()
+    assert {"RequestsFinished", "OpenRequests", "RequestsPurged", "SlaBreached"} <= found
+    assert explained == found
+    alarms = [each["Properties"] for each in source()["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    stated = [metric["MetricStat"]["Metric"] for alarm in alarms for metric in alarm.get("Metrics", ())[:1]]
+    watched = {each["MetricName"] for each in [*alarms, *stated] if each.get("Namespace") == "ErasureService"}
+    assert watched <= found
+
+
 # --- reasons -----------------------------------------------------------------------------------------------------
 
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 CALLS_WITH_REASONS = {"TargetError", "error_for", "_stalled", "_Verdict", "mismatch"}
 MODULES_OF_REASONS = {
+    "retention.py", "retention_runs.py", "s3_by_age.py",
     "s3_errors.py", "dynamodb_calls.py", "dynamodb_plan.py", "dynamodb_verdict.py", "protocol.py", "task_parts.py",
     "linked_units.py",
 }  # fmt: skip
@@ -384,7 +547,7 @@ def test_reasons_are_explained() -> None:
     explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     found = reasons()
     assert {"throttled", "target_missing", "no_targets", "not_finished", "still_present", "children_left"} <= found
-    assert explained == found
+    assert explained == found | {lost_requests.TARGETS_FAILED, lost_requests.NOT_FINISHED}
 
 
 def test_reasons_of_refused_callers_are_explained() -> None:
