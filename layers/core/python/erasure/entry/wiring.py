@@ -141,7 +141,7 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
     from erasure.adapters.data_reader import LambdaDataReader
     from erasure.adapters.hold_store import DynamoDBHoldStore
     from erasure.adapters.manifests import S3Manifests
-    from erasure.adapters.messaging import LambdaFunctions
+    from erasure.adapters.messaging import LambdaAccountReader, LambdaFunctions
     from erasure.adapters.request_store import DynamoDBRequestStore
     from erasure.adapters.secret import DigestKey
     from erasure.adapters.task_store import DynamoDBTaskStore
@@ -156,7 +156,7 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
         {"verify_target": settings.reader_function},
     )
     use = PlanJobDependencies(
-        requests=DynamoDBRequestStore(dynamodb, settings.requests_table),
+        requests=DynamoDBRequestStore(dynamodb, settings.requests_table, settings.audit_table),
         tasks=DynamoDBTaskStore(dynamodb, settings.requests_table),
         data_maps=DynamoDBDataMapStore(dynamodb, settings.registry_table),
         audit=DynamoDBAuditLog(dynamodb, settings.audit_table),
@@ -165,6 +165,7 @@ def build_plan_job(environment: Environment, clients: Clients) -> Handler:
         holds=DynamoDBHoldStore(dynamodb, settings.registry_table),
         clock=DynamoDBClockStore(dynamodb, settings.requests_table, settings.audit_table),
         digest_key=DigestKey(_getter(clients, "secretsmanager"), settings.digest_key_secret_arn),
+        accounts=LambdaAccountReader(functions),
     )
     erasers = {"dynamodb": settings.erase_dynamodb_function, "s3": settings.erase_s3_function}
     manifests = S3Manifests(_getter(clients, "s3"), settings.control_bucket)

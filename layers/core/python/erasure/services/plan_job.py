@@ -20,6 +20,7 @@ from erasure.domain.plan import (
 from erasure.domain.request import ErasureRequest
 from erasure.errors import NotFoundError
 from erasure.ports import (
+    AccountReader,
     AuditLog,
     Clock,
     ClockStore,
@@ -34,6 +35,7 @@ from erasure.ports import (
 from erasure.services.earlier_jobs import PLANNED, going_on_from, take_over
 from erasure.services.held_requests import held_among, hold_requests
 from erasure.services.noted_identifiers import note_identifiers
+from erasure.services.returned import without_returned
 from erasure.services.side_by_side import side_by_side
 from erasure.services.task_parts import parts_by_request
 
@@ -43,7 +45,9 @@ PARALLEL_REQUESTS = 8
 @dataclass(frozen=True, slots=True)
 class PlanJobDependencies:
     """``reader``: asked for further ids of subjects and for the sizes of tables, if the map has a use for them.
-    ``digest_key`` returns the HMAC key of the digests by which holds name subjects; asked for if there are any."""
+    ``digest_key`` returns the HMAC key of the digests by which holds name subjects; asked for if there are any.
+    ``accounts``: asked whether subjects have come back for whom the service itself has made a request; whoever plans
+    none of these needs none."""
 
     requests: RequestStore
     tasks: TaskStore
@@ -54,6 +58,7 @@ class PlanJobDependencies:
     holds: HoldReader
     clock: ClockStore
     digest_key: Callable[[], bytes]
+    accounts: AccountReader | None = None
 
 
 def plan_job(
@@ -66,15 +71,17 @@ def plan_job(
     """Claim the requests, write their tasks, and return the units that have something to do.
 
     Requests that may not be started (cancelled, held, finished, not due yet) or that another job of this attempt has
-    are left out; so are those that a legal hold concerns, which are held from then on. What an earlier job has erased
-    and not told, this one goes on from. ``categories``: of what each request covers, these only, and nothing that has
-    to be scanned. Raises :class:`NotFoundError` when a request does not exist at all: such a job must not end green.
+    are left out; so are those that a legal hold concerns, which are held from then on, and those of subjects who have
+    come back (:mod:`erasure.services.returned`). What an earlier job has erased and not told, this one goes on from.
+    ``categories``: of what each request covers, these only, and nothing that has to be scanned.
+    Raises :class:`NotFoundError` when a request does not exist at all: such a job must not end green.
     """
     pinned = use.tasks.pinned(job_id)
     data_map = _map_of(pinned, use.data_maps)
     if pinned is None:
         # What claiming leaves has the identifiers and the scans that it will be planned with.
-        claimed = _claim(job_id, _load(request_ids, use.requests), attempt, data_map, use)
+        wanted = _without_returned(_load(request_ids, use.requests), data_map, use)
+        claimed = _claim(job_id, wanted, attempt, data_map, use)
         claimed = note_identifiers(job_id, claimed, data_map, use.requests, use.reader, use.digest_key)
         # Only now it is known by which ids a hold may name them, and nothing of them has been erased yet.
         claimed = _without_held(claimed, use)
@@ -103,6 +110,14 @@ def plan_job(
         use.tasks.create_job(job_id, pinned, data_map, all_tasks)
     _record(job_id, claimed, data_map, all_tasks, use)
     return [unit for unit in units if any(task.parts_in(PENDING) for task in unit.tasks)]
+
+
+def _without_returned(
+    requests: Sequence[ErasureRequest], data_map: PinnedMap, use: PlanJobDependencies
+) -> Sequence[ErasureRequest]:
+    if use.accounts is None:
+        return requests
+    return without_returned(requests, data_map, accounts=use.accounts, store=use.requests, audit=use.audit, now=use.now)
 
 
 def _claim(
