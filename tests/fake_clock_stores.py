@@ -61,9 +61,12 @@ class FakeClockStore:
         tries: int | None = None,
         sla_told: int | None = None,
         parked_at: datetime | None = None,
+        anew: bool = False,
     ) -> bool:
         named = {"tries": tries, "sla_told": sla_told, "parked_at": parked_at}
-        changes = {name: value for name, value in named.items() if value is not None}
+        changes: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        if anew:
+            changes |= {"tries": 0, "parked_at": None}
         return self._change(request, _as_read, lambda _record: {"clock_at": clock_at, **changes})
 
     def raise_level(self, request: ErasureRequest, level: int, entries: Sequence[AuditEntry]) -> bool:

@@ -158,7 +158,10 @@ def test_looking_again_sets_the_time_and_what_is_named(stores: Stores) -> None:
     known = record_of(stores, request)
     assert known == replace(request, clock_at=LATER, tries=2)
     assert stores.clock.look_again(known, LATER + HOUR, sla_told=50, parked_at=NOW)
-    assert record_of(stores, request) == replace(known, clock_at=LATER + HOUR, sla_told=50, parked_at=NOW)
+    parked = record_of(stores, request)
+    assert parked == replace(known, clock_at=LATER + HOUR, sla_told=50, parked_at=NOW)
+    assert stores.clock.look_again(parked, LATER, anew=True)
+    assert record_of(stores, request) == replace(parked, clock_at=LATER, tries=0, parked_at=None)
 
 
 @pytest.mark.parametrize("meanwhile", ["looked at", "started", "held", "cancelled", "finished"])

@@ -357,9 +357,10 @@ class ClockStore(Protocol):
         tries: int | None = None,
         sla_told: int | None = None,
         parked_at: datetime | None = None,
+        anew: bool = False,
     ) -> bool:
         """Set when it is looked at next, and what else is named, if it is in the state, and its ``clock_at`` is, as
-        read."""
+        read. ``anew``: ``tries`` and ``parked_at`` start anew."""
 
     def raise_level(self, request: ErasureRequest, level: int, entries: Sequence[AuditEntry]) -> bool:
         """Note ``sla_level``, if it is open, not held, and its level lower, with the audit entries: all or nothing.

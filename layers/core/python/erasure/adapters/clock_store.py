@@ -101,11 +101,13 @@ class DynamoDBClockStore:
         tries: int | None = None,
         sla_told: int | None = None,
         parked_at: datetime | None = None,
+        anew: bool = False,
     ) -> bool:
         named = {"tries": tries, "sla_told": sla_told, "parked_at": parked_at}
         sets = {"clock_at": clock_at, **{name: value for name, value in named.items() if value is not None}}
         as_read = _as_read(request)
-        return as_read is not None and self._change(request, _AS_READ, sets, values=as_read)
+        removes = ["tries", "parked_at"] if anew else []
+        return as_read is not None and self._change(request, _AS_READ, sets, removes=removes, values=as_read)
 
     def raise_level(self, request: ErasureRequest, level: int, entries: Sequence[AuditEntry]) -> bool:
         is_in_order, states = one_of(_IN_ORDER)

@@ -76,7 +76,7 @@ from erasure.services.requests_view import (
     TaskReader,
     outcome_progress,
 )
-from erasure.services.retries import keep, send_again, send_untaken
+from erasure.services.retries import keep, send_again, send_untaken, take_up
 from erasure.services.tenant_settings import TenantSettings
 
 __all__ = [
@@ -197,12 +197,15 @@ class ErasureService(RequestReader):
         raise UnavailableError("the request was changed at the same moment")
 
     def retry(self, tenant_id: str, request_id: str, key_id: str, idempotency_key: str | None = None) -> int:
-        """Send the request off again; returns the attempt's number. Raises ``TransitionError`` when it is finished,
-        cancelled or held, or waits for its time."""
+        """Send the request off again; returns the attempt's number. One that is parked is looked after by the clock
+        again, as if it were new. Raises ``TransitionError`` when it is finished, cancelled or held, or waits for its
+        time."""
 
         def send(run_id: str) -> int:
+            request = self._own(tenant_id, request_id)
+            take_up(request, clock=self._clock, now=self._now, policy=self._clock_policy)
             return send_again(
-                self._own(tenant_id, request_id),
+                request,
                 audit=self._audit,
                 queue=self._retry_queue,
                 now=self._now,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from erasure.domain.audit import AuditEntry
+from erasure.domain.clock import ClockPolicy
 from erasure.domain.request import CANCELLED, REQUESTED, STARTED, ErasureRequest
 from erasure.errors import TransitionError
-from erasure.ports import AuditLog, Clock, JobQueue, RequestStore
+from erasure.ports import AuditLog, Clock, ClockStore, JobQueue, RequestStore
 from erasure.services.side_by_side import side_by_side
 
 _PARALLEL_ENTRIES = 8
@@ -89,6 +90,14 @@ def send_again(
     )
     queue.send([request.request_id], attempt)
     return attempt
+
+
+def take_up(request: ErasureRequest, *, clock: ClockStore, now: Clock, policy: ClockPolicy) -> None:
+    """If the request is parked, have the clock look after it again as if it were new: a retry may get lost, and its
+    execution die, as any other."""
+    if request.parked_at is not None and request.state in (REQUESTED, STARTED):
+        moment = now()
+        clock.look_again(request, policy.next_look(request, moment, policy.first_look(moment)), anew=True)
 
 
 def attempt_of(run_id: str | None, entries: Sequence[AuditEntry]) -> int | None:
