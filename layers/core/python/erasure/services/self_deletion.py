@@ -225,7 +225,8 @@ class SelfDeletionService:
             # Nobody would pick the request up, so it must not stay open. If the message was sent after all and only
             # the answer was lost, planning finds the request cancelled and erases nothing.
             entry = next_entry(request.request_id, last, "cancelled", self._now(), {"reason": "not_queued"})
-            if not self._requests.cancel(request, entry):
+            clock_at = ClockPolicy().purge_at(request.purged_by, self._now())
+            if not self._requests.cancel(request, entry, clock_at):
                 return  # it has started: the message did arrive
             raise
 
