@@ -284,8 +284,8 @@ class Functions:
             return False
         return True
 
-    def hold(self, user: str) -> None:
-        command = HoldCommand(Subject(TENANT, user, USER), "a lawsuit", "legal", BACKEND_KEY)
+    def hold(self, user: str, until: datetime | None = None) -> None:
+        command = HoldCommand(Subject(TENANT, user, USER), "a lawsuit", "legal", BACKEND_KEY, until)
         self.hold_service().put(command, f"eb_{'7' * 26}")
 
     def lift(self, user: str) -> None:
