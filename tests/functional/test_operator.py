@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import botocore.session
 import pytest
 import yaml
 
+from erasure.adapters.clock_store import DynamoDBClockStore
 from erasure.domain.request import CANCELLED, FINISHED, HELD, STARTED
 from erasure.domain.subject import Subject
 from erasure.entry.operator import main
@@ -209,6 +211,20 @@ def test_a_retry_heals(run: Run, stack: JobStack) -> None:
     assert stack.request(request_id).state == FINISHED
     events = [entry["event"] for entry in run("audit", request_id).result["entries"]]
     assert events == ["requested", "planned", "attention", "retried", "planned", "finished"]
+
+
+def test_a_retry_of_a_parked_request_is_looked_after_again(run: Run, stack: JobStack) -> None:
+    """A parked request that an operator retries is not parked any more, and is looked at as if it were new."""
+    request_id = attention(stack)
+    parked = stack.request(request_id)
+    clock = DynamoDBClockStore(lambda: stack.dynamodb, "Requests", "Audit")
+    later = parked.purged_by - timedelta(days=1)
+    assert clock.look_again(parked, later, tries=8, parked_at=parked.requested_at)
+    assert run("retry", request_id).code == 0
+    request = stack.request(request_id)
+    assert (request.parked_at, request.tries) == (None, 0)
+    assert request.clock_at is not None
+    assert request.clock_at < later
 
 
 def test_every_retry_is_an_attempt_of_its_own(run: Run, stack: JobStack) -> None:

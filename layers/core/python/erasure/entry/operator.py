@@ -50,7 +50,7 @@ from erasure.entry.operator_stack import Stack
 from erasure.entry.wiring import utc_now
 from erasure.errors import DataMapError, ErasureError, NotFoundError
 from erasure.services.api_keys import KeyCommand
-from erasure.services.retries import send_again
+from erasure.services.retries import send_again, take_up
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
@@ -115,6 +115,7 @@ def _retry(options: argparse.Namespace, stack: Stack) -> None:
     if request is None:
         raise NotFoundError("there is no such erasure request")
     queue = SQSJobQueue(lambda: stack.clients.get("sqs"), stack.name("INTERACTIVE_QUEUE_URL"))
+    take_up(request, clock=stack.clock(), now=utc_now, policy=stack.clock_policy())
     attempt = send_again(request, audit=stack.audit(), queue=queue, now=utc_now)
     print(json.dumps({"request_id": request.request_id, "attempt": attempt}))
 
