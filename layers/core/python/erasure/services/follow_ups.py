@@ -116,6 +116,7 @@ class FollowUps:
             purged_by=purged_by(now, self.policy.purge_days),
             categories=tuple(sorted({outcome.category for outcome in request.outcomes if outcome.kept})),
             organization_ids=request.organization_ids,
+            hold_digests=request.hold_digests,
             clock_at=ClockPolicy(patience=self.policy.patience).first_look(now),
             purpose=FOLLOW_UP,
             follows=request.request_id,

@@ -51,6 +51,8 @@ def note_identifiers(
                 del identifiers[name]
         tenant_id = request.subject.tenant_id
         digests = digests_of_identifiers(digest_key(), tenant_id, identifiers) if any(identifiers.values()) else ()
+        # Also those of ids that the request which this one follows knew: by them a hold may name the subject still.
+        digests = tuple(sorted({*request.hold_digests, *digests}))
         after = replace(request, identifiers=identifiers, hold_digests=digests)
         is_noted = after == request or store.note_identifiers(request, job_id, identifiers, digests)
         return after if is_noted else None

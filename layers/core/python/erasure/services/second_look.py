@@ -201,6 +201,7 @@ class SecondLooks:
             purged_by=request.purged_by,
             categories=request.categories,
             organization_ids=request.organization_ids,
+            hold_digests=request.hold_digests,
             clock_at=self.clock_policy.first_look(now),
             purpose=SECOND_LOOK,
             follows=request.request_id,
