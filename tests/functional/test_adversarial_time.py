@@ -4,17 +4,25 @@ are repeated after the world has changed."""
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from erasure.domain.holds import mentions
+from erasure.domain.audit import next_entry
+from erasure.domain.holds import alias_digest, mentions
+from erasure.domain.identifiers import new_request_id
 from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, VERIFIED, Unit
-from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REPLAY, REQUESTED, STARTED
+from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
+from erasure.domain.times import milliseconds
+from erasure.ports import Acceptance
+from erasure.services.holds import HoldCommand, end_due
 from erasure.services.plan_job import PlanJobDependencies, plan_job
-from erasure.targets.protocol import SliceResult
+from erasure.targets.protocol import Deadline, SliceResult
 from tests.functional.aged_items import AgedItems, hold_of, in_a_run
 from tests.functional.clock_world import TENANT, ClockWorld, Functions
 from tests.unit.services.ended_world import KEY
@@ -71,6 +79,10 @@ def _written_late(world: ClockWorld) -> str:
     """Ann is erased, and something is found that was written late; returns the request for it, which is on its way."""
     first = world.main.accept("ann")
     world.work()
+    return _found_late(world, first)
+
+
+def _found_late(world: ClockWorld, first: str) -> str:
     assert world.record(first).state == FINISHED
     world.shared.reader.left["notes", "ann"] = 1
     world.shared.clock.advance(DAY.total_seconds() + 60)
@@ -206,6 +218,131 @@ def test_who_comes_back_into_a_scan_does_not_make_others_verified_unseen(number:
             break
     assert world.statuses[1] == VERIFIED
     assert looked_at == set(range(4, 8))
+
+
+# Holds
+
+
+def test_a_hold_by_an_id_that_only_the_first_erasure_knew_stands_for_its_replay() -> None:
+    """A replay goes by the further ids of the moment that came back; whoever had another one then is held by that one
+    as well, as the first request was."""
+    world = _world()
+    first = world.main.accept("ann")
+    world.work()
+    now = world.shared.clock()
+    subject = Subject(TENANT, "ann")
+    request = replace(
+        world.record(first),
+        request_id=new_request_id(milliseconds(now)),
+        state=REQUESTED,
+        outcomes=(),
+        job_id=None,
+        attempt=0,
+        closed_jobs=frozenset(),
+        purpose=REPLAY,
+        follows=first,
+        only_targets=("notes",),
+        hold_digests=(alias_digest(KEY, TENANT, "old@example.org"),),
+        clock_at=now + DAY,
+        leaves_tombstone=False,
+    )
+    entry = next_entry(request.request_id, None, "requested", now, {})
+    world.main.acceptance.accept(Acceptance(request, entry), now)
+    command = HoldCommand(Subject(TENANT, "somebody"), "a case", "legal", "key", aliases=("old@example.org",))
+    world.main.hold_service().put(command, f"eb_{'7' * 26}")
+    before = _put_things(world, subject.id)
+    world.shared.queue.send([request.request_id], 1)
+    world.work()
+    assert world.record(request.request_id).state == HELD
+    assert world.things("ann") == before > 0
+
+
+def test_what_was_late_waits_for_a_hold_by_an_id_that_is_gone_by_now() -> None:
+    """A hold names an address that stood in the account, which is erased: nobody can read it any more, but the request
+    that erased it knows its mark, and what follows that is held by it."""
+    world = _world()
+    first = world.main.accept("ann")
+    (job,) = world.take_jobs()
+    units = world.functions("plan").plan(job)
+    marks = (alias_digest(KEY, TENANT, "ann@example.org"),)
+    assert world.main.requests.note_identifiers(world.record(first), job.job_id, {"email": ("ann@example.org",)}, marks)
+    world.main.erase(job, units)
+    world.main.close(job)
+    following = _found_late(world, first)
+    command = HoldCommand(Subject(TENANT, "somebody"), "a case", "legal", "key", aliases=("ann@example.org",))
+    world.main.hold_service().put(command, f"eb_{'7' * 26}")
+    before = _put_things(world, "ann")
+    world.work()
+    assert world.record(following).state == HELD
+    assert world.things("ann") == before > 0
+
+
+PEOPLE = [
+    Subject(tenant, user, kind)
+    for tenant in ("a", "a#b", "HOLDS#a", "*")
+    for user in ("b#c", "c", "#", "~", "held#2026-01-01T00:00:00.000Z", "\u00e9", "e\u0301", "{user_id}")
+    for kind in ("user", "group")
+]
+
+
+def test_a_hold_is_of_one_subject_whatever_it_is_called() -> None:
+    """Tenants and ids with separators, words of keys, braces, accents: each hold holds its own subject and no other,
+    is found again, ends by itself at its time, and none of its marks stays."""
+    world = ClockWorld()
+    until = world.shared.clock() + DAY
+    service = world.main.hold_service()
+    digests = {subject: subject_digest(KEY, subject) for subject in PEOPLE}
+    for number, subject in enumerate(PEOPLE):
+        service.put(HoldCommand(subject, "a case 7", "legal", "key", until), f"eb_{number:026d}")
+        assert set(world.main.holds.held(list(digests.values()))) == {digests[subject]}
+        assert [hold.subject_digest for hold in service.list(subject.tenant_id, after=None, limit=9)] == [
+            digests[subject]
+        ]
+        if number % 2:
+            service.lift(subject, "key", f"eb_{number:026d}")
+        else:
+            end_due(holds=world.main.holds, audit=world.main.audit, now=lambda: until + DAY, deadline=Deadline(60))
+        assert world.main.holds.held(list(digests.values())) == {}
+
+
+@pytest.mark.parametrize("moment", range(1, 12))
+def test_a_hold_that_dies_while_it_is_put_holds_or_says_nothing(moment: int) -> None:
+    """Killed at any of its calls: either nothing of it is there, or nothing is erased any more of the subject by the
+    job that is planned next. Lifted, everything goes."""
+    world = _world()
+    request_id = world.main.accept("ann")
+    before = world.things("ann")
+    dying = Functions(world.shared, client=_Dying(world.shared.client, moment))
+    with suppress(_Killed):
+        dying.hold("ann")
+    is_held = bool(world.main.holds.held([world.record(request_id).subject_digest]))
+    world.work()
+    state = world.record(request_id).state
+    assert (state, world.things("ann")) == ((HELD, before) if is_held else (FINISHED, 0))
+    if is_held:
+        world.main.lift("ann")
+        assert world.settle(request_id, FINISHED).attention is False
+        assert world.things("ann") == 0
+
+
+class _Killed(BaseException):
+    pass
+
+
+class _Dying:
+    """A client of a process that is gone at its call of this number."""
+
+    def __init__(self, inner: Any, number: int) -> None:
+        self._inner, self._left = inner, number
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise _Killed
+            return getattr(self._inner, name)(**arguments)
+
+        return call
 
 
 # Waiting, paused, parked
