@@ -17,13 +17,15 @@ from erasure.domain.identifiers import new_request_id
 from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, VERIFIED, Unit
 from erasure.domain.request import CANCELLED, FINISHED, HELD, REPLAY, REQUESTED, STARTED
 from erasure.domain.subject import Subject, subject_digest
-from erasure.domain.target_spec import DynamoDBRule, KeyRule, TargetSpec
-from erasure.domain.times import milliseconds
+from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
+from erasure.domain.times import format_time, milliseconds
 from erasure.ports import Acceptance
 from erasure.services.holds import HoldCommand, end_due
 from erasure.services.plan_job import PlanJobDependencies, plan_job
 from erasure.targets.protocol import Deadline, SliceResult
-from tests.functional.aged_items import AgedItems, hold_of, in_a_run
+from tests.contract.s3_fake import Bucket, FakeS3, Request, Version
+from tests.fake_clock_stores import FakeHoldStore
+from tests.functional.aged_items import OLD, RUN, YOUNG, AgedItems, hold_of, in_a_run
 from tests.functional.clock_world import TENANT, ClockWorld, Functions
 from tests.unit.services.ended_world import KEY
 from tests.unit.services.test_scan_tasks import ScanWorld
@@ -31,11 +33,13 @@ from tests.unit.services.test_scan_tasks import ScanWorld
 if TYPE_CHECKING:
     from erasure.services.start_jobs import Job
     from tests.contract.dynamodb_engines import Engine
+    from tests.contract.s3_engines import Engine as S3Engine
 
-pytest_plugins = ["tests.contract.dynamodb_engines"]
+pytest_plugins = ["tests.contract.dynamodb_engines", "tests.contract.s3_engines"]
 pytestmark = pytest.mark.timeout(120)
 
 DAY = timedelta(days=1)
+AVATARS = TargetSpec("avatars", "content", s3=S3Rule("app-documents", key="avatars/{user_id}"))
 
 
 # People who come back
@@ -150,6 +154,36 @@ def test_a_key_that_goes_on_behind_somebodys_is_nobodys(moto_dynamodb: Engine, u
     spec = in_a_run(TargetSpec("people", "content", dynamodb=rule))
     assert world.erase(spec) == SliceResult(1, done=True)
     assert world.sorts() == {"2"}
+
+
+def test_an_object_in_a_folder_beside_somebodys_is_nobodys(fake_s3: FakeS3, fake_engine: S3Engine) -> None:
+    """The same for whole keys of objects: what lies deeper than the template says stays."""
+    bucket = fake_s3.buckets.setdefault("app-documents", Bucket(versioning="Enabled"))
+    for key in ("avatars/ann", "avatars/defaults/blue"):
+        bucket.keys[key] = [Version("1", modified=format_time(OLD))]
+    target = fake_engine.target(holds=FakeHoldStore(), digest_key=lambda: KEY, sleep=lambda _: None)
+    assert target.erase(in_a_run(AVATARS, attribute=None), RUN, Deadline(60)) == [SliceResult(1, done=True)]
+    assert set(bucket.keys) == {"avatars/defaults/blue"}
+
+
+# Objects that change at the last moment
+
+
+@pytest.mark.xfail(strict=True, reason="without versioning a deletion names no version, and none is made conditional")
+def test_an_object_that_is_written_anew_before_it_goes_stays(fake_s3: FakeS3, fake_engine: S3Engine) -> None:
+    """In a bucket without versions, an object that is old when it is listed is replaced before it is deleted: the new
+    one is young, and stays."""
+    bucket = fake_s3.buckets.setdefault("app-documents", Bucket())
+    bucket.keys["avatars/ann"] = [Version("null", modified=format_time(OLD))]
+
+    def replaced(request: Request) -> None:
+        if request.operation == "delete":
+            bucket.keys["avatars/ann"] = [Version("null", modified=format_time(YOUNG))]
+
+    fake_s3.fault = replaced
+    target = fake_engine.target(holds=FakeHoldStore(), digest_key=lambda: KEY, sleep=lambda _: None)
+    target.erase(in_a_run(AVATARS, attribute=None), RUN, Deadline(60))
+    assert "avatars/ann" in bucket.keys
 
 
 # Scans
