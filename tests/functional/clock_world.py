@@ -25,7 +25,7 @@ from erasure.domain.plan import Unit
 from erasure.domain.request import ErasureRequest
 from erasure.domain.subject import USER, Subject
 from erasure.entry.sweeps import Sweeps
-from erasure.errors import TransitionError
+from erasure.errors import HeldError, TransitionError
 from erasure.ports import PinnedMap
 from erasure.services.close_job import close_job
 from erasure.services.commands import ErasureCommand, ErasurePolicy
@@ -280,7 +280,7 @@ class Functions:
     def cancel(self, request_id: str) -> bool:
         try:
             self.erasures().cancel(TENANT, request_id, BACKEND_KEY)
-        except TransitionError:
+        except (TransitionError, HeldError):
             return False
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -175,6 +175,10 @@ class Meeting:
     def hold(self, client: Any) -> None:
         self.functions(client).hold("ann")
 
+    def hold_unlisted(self, client: Any) -> None:
+        """By somebody to whom the index does not show the request yet."""
+        self.functions(_Lagging(client)).hold("ann")
+
     def sweep(self, client: Any) -> None:
         assert self.functions(client).sweep()[1] == []
 
@@ -183,16 +187,32 @@ class Meeting:
 
     def plan(self, client: Any) -> None:
         """The rest of the job comes when both have ended, as in :meth:`end_job`."""
-        (job,) = self.jobs
-        self.functions(client).plan(job)
+        self.functions(client).plan(self.jobs[0])
+
+    def plan_next(self, client: Any) -> None:
+        """Another attempt, that somebody has sent who thought that the first one was lost."""
+        self.jobs.append(replace(self.jobs[0], job_id=f"{self.request_id}-2", attempt=2))
+        self.functions(client).plan(self.jobs[1])
 
     def close(self, client: Any) -> None:
-        (job,) = self.jobs
-        self.functions(client).close(job)
+        self.functions(client).close(self.jobs[0])
 
     def end_job(self) -> None:
         for job in self.jobs:
             self.world.run(job)
+
+
+class _Lagging:
+    """A client to whom no index shows anything."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def query(self, **request: Any) -> Any:
+        return {"Items": []} if "IndexName" in request else self._inner.query(**request)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 def a_request_in_its_queue(meeting: Meeting) -> None:
@@ -300,6 +320,43 @@ def test_a_hold_in_the_same_second(prepare: Callable[[Meeting], None], other: st
     assert turns > 60
 
 
+def test_a_hold_that_does_not_find_the_request() -> None:
+    """The index lags: however the calls of the hold and of the job are mixed, the job erases nothing once the hold is
+    put, and the request is held by the job, or by the watch when that comes by."""
+    for meeting in every_turn(a_request_in_its_queue, "hold_unlisted", "plan"):
+        meeting.end_job()
+        assert meeting.world.things("ann") == THINGS
+        meeting.world.settle(meeting.request_id, HELD)
+        check_lifted(meeting)
+
+
+def test_a_hold_as_a_job_ends() -> None:
+    """All is erased by then: the request is finished, or it is held and finished when the hold is lifted, with all that
+    was erased."""
+    met = set()
+    for meeting in every_turn(a_job_at_its_end, "hold", "close"):
+        state = meeting.world.record(meeting.request_id).state
+        met.add(state)
+        check_trail(meeting.world, meeting.request_id)
+        meeting.world.main.lift("ann")
+        meeting.world.settle(meeting.request_id, FINISHED)
+        check_erased(meeting.world, meeting.request_id)
+    assert met == {HELD, FINISHED}
+
+
+def test_a_hold_as_it_is_cancelled() -> None:
+    """One of both: cancelled, and not held; or held, and cancelling is refused."""
+    met = Counter[bool | None]()
+    for meeting in every_turn(a_request_in_its_queue, "hold", "cancel"):
+        meeting.end_job()
+        met[meeting.is_cancelled] += 1
+        if meeting.is_cancelled:
+            check_cancelled(meeting)
+        else:
+            check_lifted(meeting)
+    assert set(met) == {True, False}
+
+
 @pytest.mark.parametrize(
     ("prepare", "other"),
     [(a_request_in_its_queue, "plan"), (a_request_whose_time_has_come, "sweep"), (a_lost_request, "watch")],
@@ -323,6 +380,7 @@ def test_a_request_that_is_cancelled_in_the_same_second(prepare: Callable[[Meeti
     ("prepare", "names"),
     [
         (a_late_message, ("watch", "plan")),
+        (a_request_in_its_queue, ("plan", "plan_next")),
         (a_job_at_its_end, ("watch", "close")),
         (a_lost_request, ("watch", "watch")),
         (a_lost_request, ("watch", "sweep")),
