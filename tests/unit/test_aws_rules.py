@@ -159,6 +159,51 @@ def test_a_functions_policy_has_room_for_its_routes(function: str) -> None:
     assert len(json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": statements})) <= 20 * 1024
 
 
+def test_a_stack_fits_into_cloudformation() -> None:
+    """CloudFormation: 500 resources, 200 parameters and 200 outputs for each template, of at most 1 MB."""
+    template = translated()
+    assert len(template["Resources"]) <= 500
+    assert len(template["Parameters"]) <= 200
+    assert len(template["Outputs"]) <= 200
+    assert len(json.dumps(template)) <= 1_000_000
+
+
+def test_roles_are_named_by_cloudformation() -> None:
+    """CloudFormation: a stack that names roles or policies of IAM itself needs CAPABILITY_NAMED_IAM, and cannot be
+    there twice in an account; ours is deployed with CAPABILITY_IAM."""
+    for kind, name in (("AWS::IAM::Role", "RoleName"), ("AWS::IAM::ManagedPolicy", "ManagedPolicyName")):
+        found = of_type(translated()["Resources"], kind).values()
+        assert found
+        assert not any(name in properties for properties in found)
+    assert 'capabilities = "CAPABILITY_IAM"' in (ROOT / "samconfig.toml").read_text(encoding="utf-8")
+
+
+def test_an_event_bus_may_be_called_like_its_stack() -> None:
+    """EventBridge: 256 characters of these for a bus's name. A stack's has 128 of the first two kinds."""
+    (bus,) = of_type(AWS, "AWS::Events::EventBus").values()
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,256}", bus["Name"].replace("erasure", "s" * 128))
+    assert "${AWS::StackName}" in source()["Resources"]["EventBus"]["Properties"]["Name"]["Fn::Sub"]
+
+
+def test_a_tables_recovery_reaches_back_as_far_as_it_may() -> None:
+    """DynamoDB: 1 to 35 days (RecoveryPeriodInDays of UpdateContinuousBackups)."""
+    days = source()["Parameters"]["OwnBackupDays"]
+    assert (days["MinValue"], days["MaxValue"]) == (1, 35)
+
+
+@pytest.mark.parametrize("function", of_type(AWS, "AWS::Lambda::Function"))
+def test_a_functions_variables_fit(function: str) -> None:
+    """Lambda: 4 KB for all environment variables of a function, names included. With the longest stack name, and the
+    addresses of an issuer that are as long as they may get."""
+    address = "https://" + "a" * 250
+    given = {"OidcIssuer": address, "OidcJwksUri": address, "TargetExternalId": "e" * 1224}
+    variables = of_type(resources(given), "AWS::Lambda::Function")[function]["Environment"]["Variables"]
+    # A name that CloudFormation makes has the stack's and fourteen characters more; a queue's is behind its address.
+    made = 48 + 14 + len("https://sqs.us-gov-west-1.amazonaws.com/123456789012/")
+    size = sum(len(name) + len(str(value)) for name, value in variables.items())
+    assert size + made * sum(str(value).rpartition(":")[2] in AWS for value in variables.values()) <= 4096
+
+
 @pytest.mark.parametrize("role", ["EraseDynamodbRole", "EraseS3Role", "VerifyTargetRole"])
 def test_a_roles_policies_have_room_for_targets(role: str) -> None:
     """IAM: 10,240 characters for all inline policies of a role, white space not counted. 40 tables and 40 buckets with
@@ -173,6 +218,16 @@ def test_a_roles_policies_have_room_for_targets(role: str) -> None:
     size = sum(len(json.dumps(policy["PolicyDocument"], separators=(",", ":"))) for policy in policies)
     names = 8 * 48  # the stack's, in the names of its tables, log groups and secret
     assert size + names <= 10_240
+
+
+@pytest.mark.parametrize("role", of_type(AWS, "AWS::IAM::Role"))
+def test_every_roles_policies_fit(role: str) -> None:
+    """The same limit for the roles that have no targets."""
+    policies = of_type(AWS, "AWS::IAM::Role")[role].get("Policies", [])
+    size = sum(len(json.dumps(policy["PolicyDocument"], separators=(",", ":"))) for policy in policies)
+    # Each resource is named by its stack, and made unique, which the translated template leaves out.
+    resources_named = sum(json.dumps(policy["PolicyDocument"]).count("arn:aws:") for policy in policies)
+    assert size + resources_named * (48 + 14) <= 10_240
 
 
 # --- the state machine -------------------------------------------------------------------------------------------
