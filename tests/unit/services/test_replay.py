@@ -120,6 +120,40 @@ def test_who_was_being_erased_at_that_moment_is_found_by_what_was_noted(world: R
     assert (made.only_targets, made.identifiers) == (("letters", "people"), {"email": ("ann@example.org",)})
 
 
+@pytest.mark.parametrize(
+    ("known", "told"), [({"email": ("ann@example.org",)}, {}), ({}, {}), ({"email": ()}, {"email": ()})]
+)
+def test_nobody_says_absent_of_what_may_have_been_erased_anew(
+    world: ReplayingWorld, known: dict[str, tuple[str, ...]], told: dict[str, tuple[str, ...]]
+) -> None:
+    """The restored account says nothing of an optional address: unless the erasure had seen that there is none, it is
+    not known."""
+    world.put_map(*TARGETS, LETTERS, identifiers={"email": {**EMAIL["email"], "if_missing": "absent"}})
+    world.reader.identifiers.clear()
+    world.ended(identifiers=known)
+    world.replay("people", "letters")
+    (made,) = world.made()
+    assert (made.only_targets, made.identifiers) == (("letters", "people"), told)
+
+
+def test_who_came_back_and_had_only_content_erased_is_replayed(world: ReplayingWorld) -> None:
+    """The account that is there again says nothing of an erasure that never touched it."""
+    world.ended(only_targets=("people",))
+    world.ended(family="velt", categories=("content",), outcomes=(TargetOutcome("notes", "content", ERASED, 1),))
+    world.accounts.add("ann")
+    report = world.replay("notes")
+    assert (report.replayed, report.skipped) == (1, {"nothing_there": 1})
+    assert [request.family for request in world.made()] == ["velt"]
+
+
+def test_a_parked_request_is_not_under_way(world: ReplayingWorld) -> None:
+    """Its last job has died without closing it: nobody is to be waited for."""
+    request = world.ended(state=STARTED, finished_at=None, job_id="er_x-3", closed_jobs=frozenset())
+    assert world.replay("notes", run="one").under_way == 1
+    world.requests.records[request.request_id] = replace(request, parked_at=world.clock())
+    assert world.replay("notes", run="two").under_way == 0
+
+
 def test_without_an_answer_nobody_is_taken_for_somebody_else(world: ReplayingWorld) -> None:
     """If a restored source cannot be read, whoever would be found by it is left for the next call."""
     world.put_map(*TARGETS, LETTERS, identifiers=EMAIL)

@@ -10,7 +10,7 @@ the places have been restored once more, and that is another run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -252,7 +252,8 @@ class _Replay:
             return NOTHING_THERE
         if self.use.now() >= group.purged_by:
             return EXPIRED
-        seen = accounts.get(group.first.subject_digest)
+        # Who had only other things erased was told that they are gone, whether or not they have an account.
+        seen = accounts.get(group.first.subject_digest) if group.erased_account() else None
         return RETURNED if seen == ACCOUNT_EXISTS else seen
 
     def make(self, planned: Sequence[_Planned]) -> Counter[str]:
@@ -312,7 +313,7 @@ class _Replay:
             # Whoever was being erased at that moment may have lost them by then.
             was_begun = each.erasures.started_at < self.command.since
             own = known[each.request_id]
-            own.update({name: values for name, values in read.items() if values or not was_begun})
+            known[each.request_id] = _at_that_moment(own, read, self.data_map.optional, was_begun=was_begun)
         return known
 
     def _accept(self, planned: _Planned, identifiers: Mapping[str, tuple[str, ...]]) -> None:
@@ -357,6 +358,28 @@ class _Replay:
             return
         event_id = f"{event}:{details.get('replayed_by') or digest_of(self.command.named_run())[:16]}"
         self.use.audit.append(erasures.first.request_id, event, self.use.now(), details, event_id=event_id)
+
+
+def _at_that_moment(
+    known: Mapping[str, tuple[str, ...]],
+    read: Mapping[str, tuple[str, ...]],
+    optional: Collection[str],
+    *,
+    was_begun: bool,
+) -> dict[str, tuple[str, ...]]:
+    """``read``: what the restored places say. ``was_begun``: the subject was being erased at that moment, so that
+    nothing being there means nothing.
+
+    Where they say nothing although the erasure knew of something, or could not tell either, the subject was not there
+    yet, or has been erased there anew since the restore. Nobody may say "absent" of what is found by such an
+    ``optional`` id: the name is left out, and the target will be told as missing it."""
+    own = dict(known)
+    for name, values in read.items():
+        if not values and not was_begun and name in optional and known.get(name) != ():
+            own.pop(name, None)
+        elif values or not was_begun:
+            own[name] = values
+    return own
 
 
 def _names(targets: Sequence[TargetSpec]) -> tuple[str, ...]:

@@ -128,8 +128,10 @@ def erased_at(request: ErasureRequest, places: RestoredPlaces) -> datetime | Non
 
 
 def is_under_way(request: ErasureRequest) -> bool:
-    """Whether a job has the request that may have passed a place before that was restored."""
-    return request.state == STARTED and request.job_id is not None and request.job_id not in request.closed_jobs
+    """Whether a job has the request that may have passed a place before that was restored. Of one that is parked, the
+    job has died long since, and whoever tries again looks at everything once more."""
+    is_at_work = request.job_id is not None and request.job_id not in request.closed_jobs
+    return request.state == STARTED and request.parked_at is None and is_at_work
 
 
 def replay_id(run: str, follows: str, targets: Sequence[str]) -> str:
