@@ -39,6 +39,7 @@ from erasure.targets.s3 import S3Target
 from erasure.targets.s3_client import make_s3_client
 from tests.contract.stores import INDEXES, PROJECTIONS
 from tests.functional.backend_calls import make_event
+from tests.functional.enforced_roles import EnforcedRoles, carry_context
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 EXAMPLE_REQUEST = "er_01K8ZQ4W7M3T9X5B2C6D8F0G1H"
@@ -155,6 +156,8 @@ class JobStack:
         self.maps = DynamoDBDataMapStore(self._dynamodb, "Registry")
         self.maps.put(parse_data_map(DATA_MAP), datetime.now(UTC))
         self.handlers: dict[str, Handler] = {}
+        self.roles = EnforcedRoles()
+        self.roles.watch(self.dynamodb, self.sqs, self.events, session)
         self.outputs: list[Any] = []
         self.entered: list[str] = []
 
@@ -281,7 +284,9 @@ class JobStack:
         """Call a function as Lambda does: what goes in and comes out is JSON."""
         if function not in self.handlers:  # built on the first call, as in the cloud: within the test, that is
             self.handlers[function] = self._build(function)
-        output = json.loads(json.dumps(self.handlers[function](json.loads(json.dumps(event)), context or Context())))
+        with self.roles.within(function):
+            answer = self.handlers[function](json.loads(json.dumps(event)), context or Context())
+        output = json.loads(json.dumps(answer))
         self.outputs.append(output)
         return output
 
@@ -432,8 +437,11 @@ def stack_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStack]:
     }.items():
         monkeypatch.setenv(name, value)
     one_at_a_time(monkeypatch)
+    carry_context(monkeypatch)
     with moto.mock_aws():
-        yield JobStack()
+        stack = JobStack()
+        yield stack
+    assert not stack.roles.denied, f"on AWS, roles of the template would deny: {sorted(stack.roles.denied)}"
 
 
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

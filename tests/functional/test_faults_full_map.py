@@ -196,8 +196,13 @@ class Writer:
             if self.written[call.place] >= self._most.get(call.place, 0):
                 return
             self.written[call.place] += 1
-            application, name = self._person.application, f"new{self.written[call.place]}"
-        match call.place:
+            name = f"new{self.written[call.place]}"
+        with self._person.stack.roles.within(None):
+            self._put(call.place, name)
+
+    def _put(self, place: str, name: str) -> None:
+        application = self._person.application
+        match place:
             case "app-drafts":
                 application.put("app-drafts", pk="acme#ann", sk=name)
             case "app-remarks":

@@ -7,18 +7,23 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from erasure.domain.data_map_schema import MAX_REDACTED
+from erasure.adapters.events import EventBridgeBus
+from erasure.adapters.hold_store import DynamoDBHoldStore
+from erasure.domain.data_map_schema import MAX_REDACTED, MAX_TARGETS
+from erasure.domain.holds import MAX_ALIASES, marks_of
 from erasure.domain.identifiers import new_request_id
 from erasure.domain.plan import passes_of_each
 from erasure.domain.request import ErasureRequest
+from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.target_spec import RedactRule
+from erasure.ports import Event, Hold
 from erasure.services.start_jobs import JOB_REQUESTS
 from erasure.targets.dynamodb_plan import ErasePlan, Match, Treatment
 from erasure.targets.dynamodb_redact import make_redaction
@@ -446,3 +451,84 @@ def test_a_redaction_fits_into_an_expression(absent: int) -> None:
     assert verdict.arguments["UpdateExpression"].count(" = ") == MAX_REDACTED - absent
     assert len(verdict.arguments["UpdateExpression"]) <= EXPRESSION
     assert len(verdict.arguments["ConditionExpression"]) <= EXPRESSION
+
+
+# --- what is written and sent by the clock ---------------------------------------------------------------------------
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+class RecordingDynamoDB:
+    """Takes every transaction, and finds the hold that was put last."""
+
+    def __init__(self) -> None:
+        self._hold: dict[str, Any] = {}
+        self.transactions: list[list[dict[str, Any]]] = []
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        return {"Item": self._hold}
+
+    def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803
+        self.transactions.append(TransactItems)
+        ((kind, action),) = TransactItems[0].items()
+        if kind == "Put":
+            self._hold = action["Item"]
+        elif action.get("UpdateExpression") == "REMOVE stale":
+            del self._hold["stale"]
+
+
+def a_hold(aliases: int, until: datetime) -> Hold:
+    subject = Subject("acme", "ann", "user")
+    further = [f"alias {number} of {aliases}" for number in range(aliases)]
+    return Hold(
+        hold_id="lh_" + "0" * 26,
+        tenant_id=subject.tenant_id,
+        subject_type="user",
+        subject_digest=subject_digest(b"key", subject),
+        reason="r" * 500,
+        author="a" * 200,
+        set_at=NOW,
+        key_id="key",
+        until=until,
+        aliases=aliases,
+        marks=marks_of(b"key", subject, further),
+    )
+
+
+def test_a_holds_transactions_fit() -> None:
+    """DynamoDB: 100 actions in a transaction, no two on one item. A hold with all the aliases that one may have is put,
+    put in the place of one with as many others, and lifted."""
+    client = RecordingDynamoDB()
+    store = DynamoDBHoldStore(lambda: client, "Registry")
+    first, other = a_hold(MAX_ALIASES, NOW), a_hold(MAX_ALIASES - 1, NOW + timedelta(days=1))
+    assert len({*first.marks, *other.marks}) > 100, "at once they would not fit"
+    assert store.put(first, None)
+    assert store.put(other, first)
+    assert store.lift(other)
+    assert len(client.transactions) == 4, "what the first one has marked is taken away by one of its own"
+    for actions in client.transactions:
+        assert len(actions) <= 100
+        keys = [action["Item"] if "Item" in action else action["Key"] for each in actions for action in each.values()]
+        named = [(key["pk"]["S"], key["sk"]["S"]) for key in keys]
+        assert len(set(named)) == len(named)
+
+
+def test_a_watchs_events_fit() -> None:
+    """EventBridge: a source that does not begin with "aws.", a detail-type of 128 characters, and 256 KB for the ten
+    entries of a call, of which the largest tells of every target that a map may have."""
+    sent: list[dict[str, Any]] = []
+
+    class Client:
+        def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+            sent.extend(Entries)
+            assert len(Entries) <= 10
+            return {"FailedEntryCount": 0}
+
+    targets = {"t" * 61 + f"{number:03}": "verification_incomplete" for number in range(MAX_TARGETS)}
+    details = {"request_id": new_request_id(), "reason": "targets_failed", "targets": targets}
+    events = [Event(f"{number}:parked:{'j' * 80}", "erasure.failed", NOW, details) for number in range(11)]
+    EventBridgeBus(Client, "b" * 128).put(events)
+    assert len(sent) == 11
+    assert 10 * len(json.dumps(sent[0], default=str)) <= 256 * 1024
+    assert not sent[0]["Source"].startswith("aws.")
+    assert len(sent[0]["DetailType"]) <= 128
