@@ -28,6 +28,7 @@ from tests.fake_clock_stores import FakeHoldStore
 from tests.functional.aged_items import OLD, RUN, YOUNG, AgedItems, hold_of, in_a_run
 from tests.functional.clock_world import TENANT, ClockWorld, Functions
 from tests.unit.services.ended_world import KEY
+from tests.unit.services.test_follow_ups import KeepingWorld
 from tests.unit.services.test_scan_tasks import ScanWorld
 
 if TYPE_CHECKING:
@@ -309,6 +310,21 @@ def test_what_was_late_waits_for_a_hold_by_an_id_that_is_gone_by_now() -> None:
     world.work()
     assert world.record(following).state == HELD
     assert world.things("ann") == before > 0
+
+
+def test_what_had_to_stay_waits_for_a_hold_by_an_id_that_is_gone_by_now() -> None:
+    """The same of a follow-up: what a lock let go at last stays under a hold by the address that the account had."""
+    world = KeepingWorld()
+    request = world.finished()
+    mark = alias_digest(KEY, TENANT, "ann@example.org")
+    world.requests.records[request.request_id] = replace(world.record(request), hold_digests=(mark,))
+    somebody = hold_of(Subject(TENANT, "somebody"), "ann@example.org", key=KEY)
+    assert mark in somebody.marks
+    world.holds.put(somebody, None)
+    assert world.sweep_later() == 1
+    following = world.follow_up_of(request)
+    world.run(following)
+    assert world.record(following).state == HELD
 
 
 PEOPLE = [
