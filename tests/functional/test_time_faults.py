@@ -13,7 +13,7 @@ import pytest
 
 from erasure.domain.audit import broken_at, next_entry
 from erasure.domain.outcome import ERASED
-from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REQUESTED, STARTED
 from erasure.errors import UnavailableError
 from erasure.services.start_jobs import Job
 from tests.functional.clock_world import ClockWorld, Functions
@@ -323,11 +323,14 @@ def test_a_hold_in_the_same_second(prepare: Callable[[Meeting], None], other: st
 def test_a_hold_that_does_not_find_the_request() -> None:
     """The index lags: however the calls of the hold and of the job are mixed, the job erases nothing once the hold is
     put, and the request is held by the job, or by the watch when that comes by."""
+    met = set()
     for meeting in every_turn(a_request_in_its_queue, "hold_unlisted", "plan"):
+        met.add(meeting.world.record(meeting.request_id).state)
         meeting.end_job()
         assert meeting.world.things("ann") == THINGS
         meeting.world.settle(meeting.request_id, HELD)
         check_lifted(meeting)
+    assert met == {HELD, STARTED}
 
 
 def test_a_hold_as_a_job_ends() -> None:
@@ -376,11 +379,18 @@ def test_a_request_that_is_cancelled_in_the_same_second(prepare: Callable[[Meeti
     assert set(met) == ({True, False} if other == "plan" else {True})
 
 
+def test_two_attempts_that_begin_at_once() -> None:
+    """The later one has the request in the end, and everything is erased and counted once."""
+    for meeting in every_turn(a_request_in_its_queue, "plan", "plan_next"):
+        meeting.end_job()
+        check_erased(meeting.world, meeting.request_id)
+        assert meeting.world.record(meeting.request_id).attempt == 2
+
+
 @pytest.mark.parametrize(
     ("prepare", "names"),
     [
         (a_late_message, ("watch", "plan")),
-        (a_request_in_its_queue, ("plan", "plan_next")),
         (a_job_at_its_end, ("watch", "close")),
         (a_lost_request, ("watch", "watch")),
         (a_lost_request, ("watch", "sweep")),
