@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -314,6 +315,7 @@ class Killing:
     def __init__(self, at: int, *, after: bool) -> None:
         self._at = at
         self._after = after
+        self._lock = threading.Lock()
         self.writes = 0
 
     def around(self, store: Any, *names: str) -> Any:
@@ -335,8 +337,9 @@ class Killing:
         )
 
     def _write(self, real: Any, arguments: Any, more: Any) -> Any:
-        self.writes += 1
-        is_the_end = self.writes == self._at
+        with self._lock:  # writes are side by side
+            self.writes += 1
+            is_the_end = self.writes == self._at
         if is_the_end and not self._after:
             raise KilledError
         result = real(*arguments, **more)
