@@ -14,19 +14,23 @@ import pytest
 from erasure.domain.audit import next_entry
 from erasure.domain.holds import alias_digest, mentions
 from erasure.domain.identifiers import new_request_id
+from erasure.domain.outcome import ERASED, TargetOutcome
 from erasure.domain.plan import ERASED_UNVERIFIED, PENDING, VERIFIED, Unit
-from erasure.domain.request import CANCELLED, FINISHED, HELD, REPLAY, REQUESTED, STARTED
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REPLAY, REQUESTED, RETENTION, STARTED, ErasureRequest
+from erasure.domain.retention_runs import RetentionRun
 from erasure.domain.subject import Subject, subject_digest
 from erasure.domain.target_spec import DynamoDBRule, KeyRule, S3Rule, TargetSpec
 from erasure.domain.times import format_time, milliseconds
 from erasure.ports import Acceptance
+from erasure.services.current_map import CurrentMap
 from erasure.services.holds import HoldCommand, end_due
 from erasure.services.plan_job import PlanJobDependencies, plan_job
+from erasure.services.replay import ReplayCommand, Replays
 from erasure.targets.protocol import Deadline, SliceResult
 from tests.contract.s3_fake import Bucket, FakeS3, Request, Version
 from tests.fake_clock_stores import FakeHoldStore
 from tests.functional.aged_items import OLD, RUN, YOUNG, AgedItems, hold_of, in_a_run
-from tests.functional.clock_world import TENANT, ClockWorld, Functions
+from tests.functional.clock_world import POLICY, TENANT, ClockWorld, Functions
 from tests.unit.services.ended_world import KEY
 from tests.unit.services.test_follow_ups import KeepingWorld
 from tests.unit.services.test_scan_tasks import ScanWorld
@@ -139,6 +143,44 @@ def test_what_was_late_is_erased_of_who_stays_away() -> None:
     world.main.lift("ann")
     world.work()
     assert world.record(following).state == FINISHED
+
+
+def test_a_replay_does_not_repeat_what_a_rule_of_age_has_erased() -> None:
+    """A run by a rule of age is about nobody: after a restore the rule runs by itself, by the age that things have."""
+    world = _world()
+    functions, now = world.main, world.shared.clock()
+    run = RetentionRun("erase", "0123456789abcdef", now)
+    request = ErasureRequest(
+        new_request_id(milliseconds(now)),
+        run.subject(),
+        "digest",
+        RETENTION,
+        now,
+        now + 3 * DAY,
+        now + 90 * DAY,
+        purpose=RETENTION,
+        only_targets=("notes",),
+    )
+    entries = [next_entry(request.request_id, None, "requested", now, {})]
+    functions.acceptance.accept(Acceptance(request, entries[0]), now)
+    assert functions.requests.start(request, now, 1, "a-job", 1)
+    started = world.record(request.request_id)
+    gone = [TargetOutcome("notes", "content", ERASED, 3)]
+    closing = next_entry(request.request_id, entries[0], "finished", now, {})
+    assert functions.requests.close(started, "a-job", gone, now, closing, finished=True, attention=False)
+    report = Replays(
+        clock=functions.clock,
+        requests=functions.requests,
+        acceptance=functions.acceptance,
+        audit=functions.audit,
+        accounts=world.shared,
+        reader=world.shared.reader,
+        data_map=CurrentMap(world.shared.maps, lambda: 0.0),
+        queue=world.shared.queue,
+        now=world.shared.clock,
+        policy=POLICY,
+    ).run(ReplayCommand(now - DAY, frozenset({"notes"})))
+    assert (report.found, world.shared.queue.messages) == (0, [])
 
 
 # Keys that look like somebody's
