@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -172,6 +173,22 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60, every
             return found
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(every)
+
+
+@contextmanager
+def unscheduled(stack: Stack, function: str) -> Iterator[None]:
+    """For as long as this lasts, the schedule does not call the function: ``SLA_WATCH`` or ``RETENTION_SWEEP``."""
+    client: Any = stack.client
+    events, name = client("events"), stack[f"{function}_FUNCTION_NAME"]
+    rules = [rule["Name"] for rule in events.list_rules()["Rules"] if "ScheduleExpression" in rule]
+    (own,) = [
+        rule for rule in rules if events.list_targets_by_rule(Rule=rule)["Targets"][0]["Arn"].endswith(f":{name}")
+    ]
+    events.disable_rule(Name=own)
+    try:
+        yield
+    finally:
+        events.enable_rule(Name=own)
 
 
 def requests_of(stack: Stack) -> DynamoDBRequestStore:
