@@ -180,6 +180,18 @@ def test_a_tree_of_which_something_was_left_is_looked_at_whole(
     assert made.only_targets == targets
 
 
+def test_what_was_left_in_restored_places_leads_nowhere_else(world: ReplayingWorld) -> None:
+    """It is looked at anyway."""
+    files = {"name": "files", "for_each": "docs", "s3": {"bucket": "app-files", "key": "{docs.file}"}}
+    world.put_map(PEOPLE, DOCS, PAGES, files)
+    pages = TargetOutcome("pages", "content", BLOCKED, 1, kept=2)
+    erased = [TargetOutcome(name, "content", ERASED, 1) for name in ("docs", "files")]
+    world.ended(outcomes=(*erased, pages))
+    world.replay("docs", "pages")
+    (made,) = world.made()
+    assert made.only_targets == ("docs", "pages")
+
+
 def test_only_what_was_done_is_made_again(world: ReplayingWorld) -> None:
     """Neither what was taken back, nor runs by age, nor what nobody has begun, nor what ended before."""
     now = world.clock()
