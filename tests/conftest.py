@@ -15,6 +15,15 @@ TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))
 """A port of the tests' own: they erase people, and a developer may be looking at the stack of the default port."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers share the tests: whatever needs the stack or another process of its own is one worker's, in its
+    order; the rest goes file by file."""
+    for item in items:
+        needs_machine = any(item.iter_markers("stack")) or any(item.iter_markers("engine"))
+        group = "machine" if needs_machine or "stack" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The service, deployed and seeded afresh on :data:`TEST_PORT`.
