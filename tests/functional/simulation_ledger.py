@@ -13,7 +13,7 @@ from erasure.domain.audit import AuditEntry
 from erasure.domain.clock import moment_of_level
 from erasure.domain.outcome import FINAL_OUTCOMES
 from erasure.domain.plan import targets_for
-from erasure.domain.request import CANCELLED, FINISHED, HELD, STARTED, TRANSITIONS, ErasureRequest
+from erasure.domain.request import CANCELLED, FINISHED, HELD, REPLAY, STARTED, TRANSITIONS, ErasureRequest
 from erasure.domain.subject import Subject
 from erasure.domain.target_spec import TargetSpec
 from tests.functional.simulation_faults import Gate, Invocation
@@ -158,13 +158,20 @@ class Ledger:
         person = self.world.people[self.subjects[request_id].id]
         since, started_at = self.first_claim[request_id], (record.started_at or record.requested_at) - TOLERANCE
         for spec in self.covers(record):
-            # Whose account was gone already has no further ids that anybody could know.
-            if spec.name == LETTERS and not (self.claims[request_id][0].had_account or record.identifiers):
+            if spec.name == LETTERS and not self._could_be_identified(record):
                 continue
             for thing in self.world.things(spec.name, person):
                 was_locked = thing.locked_until is not None and thing.locked_until > started_at
-                if not was_locked and thing.number < since:
+                # After a restore, what came back has to go, and nothing else.
+                is_meant = thing.restored or record.purpose != REPLAY
+                if is_meant and not was_locked and thing.number < since:
                     self.wrong(f"it calls itself finished, and something is left in {spec.name}", request_id)
+
+    def _could_be_identified(self, record: ErasureRequest) -> bool:
+        """Whose account was gone already has no further ids that anybody could know; nor does a replay read any that
+        the erasures which it follows did not know."""
+        had_account = record.purpose != REPLAY and self.claims[record.request_id][0].had_account
+        return had_account or any(record.identifiers.values())
 
     def _on_level(self, before: ErasureRequest, after: ErasureRequest) -> None:
         if before.state not in (STARTED, "requested"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from erasure.domain.request import ErasureRequest
 from tests.functional.simulation_faults import Killed
-from tests.functional.simulation_world import ACCOUNTS, Thing, World
+from tests.functional.simulation_world import ACCOUNTS, LETTERS, Thing, World
 
 if TYPE_CHECKING:
     from tests.functional.simulation import Simulation
@@ -93,7 +93,13 @@ class Restores:
         since = [each for each in own if each.finished_at is None or each.finished_at >= restore.moment]
         if has_account and any(ACCOUNTS in covered[each.request_id] for each in since):
             return []
-        return [each.request_id for each in own if name in covered[each.request_id] and self._was_there(thing, each)]
+        return [
+            each.request_id
+            for each in own
+            if name in covered[each.request_id]
+            and self._was_there(thing, each)
+            and (name != LETTERS or any(each.identifiers.values()))
+        ]
 
     def _was_there(self, thing: Thing, record: ErasureRequest) -> bool:
         """When the request was started, and a clock is a little wrong."""
