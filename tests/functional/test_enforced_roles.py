@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from erasure.domain.holds import marks_of
+from erasure.domain.subject import Subject, subject_digest
+from erasure.ports import Hold
 from tests.functional.enforced_roles import Need
-from tests.functional.job_stack import JobStack, stack_on_moto
+from tests.functional.job_stack import DIGEST_KEY, JobStack, stack_on_moto
 
 REGISTRY = "arn:aws:dynamodb:eu-west-1:123456789012:table/Registry"
 REQUESTS = "arn:aws:dynamodb:eu-west-1:123456789012:table/Requests"
@@ -79,3 +84,24 @@ def test_a_query_is_of_its_partition_and_index(stack: JobStack) -> None:
     assert asked_by(stack, "close_job", "query", **index) == {
         Need("dynamodb:Query", f"{REQUESTS}/index/by-clock", ("open#1",))
     }
+
+
+def test_the_watch_may_end_holds_and_clear_dead_letters(stack: JobStack) -> None:
+    """A hold whose end has come is lifted with its marks, and a message whose requests are taken care of is dropped:
+    nothing that this needs is refused."""
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    subject = Subject("acme", "ann", "user")
+    digest = subject_digest(DIGEST_KEY.encode(), subject)
+    marks = marks_of(DIGEST_KEY.encode(), subject, ["ann@example.com"])
+    hold = Hold("lh_1", "acme", "user", digest, "a case", "legal", long_ago, "key", long_ago, 1, marks)
+    assert stack.holds.put(hold, None)
+    request_id = stack.confirm(Subject("acme", "bob", "user"))
+    stack.work()
+    body = json.dumps({"request_ids": [request_id], "attempt": 1})
+    stack.sqs.send_message(QueueUrl=stack.dead_letter_queue_url, MessageBody=body)
+    stack.call("sla_watch", {})
+    assert stack.holds.get("acme", digest) is None
+    assert stack.holds.held(marks) == {}
+    asked = {(need.action, need.keys) for function, need in stack.roles.asked if function == "sla_watch"}
+    assert ("dynamodb:DeleteItem", ("HOLD_ENDS",)) in asked
+    assert ("sqs:DeleteMessage", ()) in asked
