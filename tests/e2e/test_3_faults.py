@@ -18,7 +18,7 @@ from erasure.entry.wiring import utc_now
 from local.inventory import compare, take_snapshot
 from local.sample import Person
 from local.stack import ROOT, Stack
-from tests.e2e.calls import Caller, audit_of, execution_arn, request_of, wait_for
+from tests.e2e.calls import Caller, audit_of, execution_arn, request_of, unscheduled, wait_for
 
 pytestmark = pytest.mark.stack
 
@@ -48,7 +48,15 @@ def map_with_a_missing_table(stack: Stack) -> Iterator[None]:
     store.put(parse_data_map(document), utc_now())
 
 
-def test_missing_table_fails_its_target_only_and_a_retry_heals(stack: Stack, map_with_a_missing_table: None) -> None:
+@pytest.fixture
+def unwatched(stack: Stack) -> Iterator[None]:
+    """Nothing heals by itself, and dead letters stay where they are."""
+    with unscheduled(stack, "SLA_WATCH"):
+        yield
+
+
+@pytest.mark.usefixtures("map_with_a_missing_table", "unwatched")
+def test_missing_table_fails_its_target_only_and_a_retry_heals(stack: Stack) -> None:
     """One target fails with its reason, the others are erased, the person is told so; once mended, a retry finishes."""
     person = Person("acme", "Ann")
     before = take_snapshot(stack)
@@ -99,6 +107,7 @@ def test_message_delivered_twice_starts_one_job(stack: Stack) -> None:
     assert request_of(stack, request_id) == finished
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_malformed_messages_end_in_the_dead_letter_queue(stack: Stack) -> None:
     """Garbage goes to the dead-letter queue and does not keep good messages from being worked off."""
     sqs, queue = _sqs(stack), stack["INTERACTIVE_QUEUE_URL"]

@@ -33,7 +33,15 @@ from local.full_seeding import seed
 from local.inventory import canonical
 from local.sample import Person
 from local.stack import ROOT, Stack
-from tests.e2e.calls import Backend, audit_of, native_body, request_of, wait_for, wait_until_finished
+from tests.e2e.calls import (
+    Backend,
+    audit_of,
+    native_body,
+    request_of,
+    unscheduled,
+    wait_for,
+    wait_until_finished,
+)
 
 pytestmark = pytest.mark.stack
 
@@ -150,9 +158,7 @@ def view(backend: Backend, request_id: str) -> dict[str, Any]:
 def end_windows(stack: Stack, request_ids: list[str]) -> None:
     """Let the windows of these requests have ended, all at the same moment, and sweep."""
     client: Any = stack.client
-    (schedule,) = [rule for rule in client("events").list_rules()["Rules"] if "ScheduleExpression" in rule]
-    client("events").disable_rule(Name=schedule["Name"])  # a sweep in between would split them
-    try:
+    with unscheduled(stack, "RETENTION_SWEEP"):  # a sweep in between would split them
         actions: list[Any] = []
         for request_id in request_ids:
             scan_at = request_of(stack, request_id).scan_at
@@ -171,8 +177,6 @@ def end_windows(stack: Stack, request_ids: list[str]) -> None:
         stack.client("dynamodb").transact_write_items(TransactItems=actions)
         answer = client("lambda").invoke(FunctionName=stack["RETENTION_SWEEP_FUNCTION_NAME"], Payload=b"{}")
         assert json.loads(answer["Payload"].read())["sent"] == len(request_ids)
-    finally:
-        client("events").enable_rule(Name=schedule["Name"])
 
 
 def counts(plan: dict[str, Any]) -> dict[str, tuple[int | None, int, str | None]]:

@@ -22,7 +22,8 @@ UNITS = 2
 def many(stack: Stack) -> Iterator[None]:
     """Two units are too many, for as long as a test lasts."""
     function = stack["PLAN_JOB_FUNCTION_NAME"]
-    client: Any = stack.client("lambda")
+    services: Any = stack.client
+    client = services("lambda")
     variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     client.update_function_configuration(
         FunctionName=function, Environment={"Variables": {**variables, "INLINE_UNITS": str(UNITS - 1)}}

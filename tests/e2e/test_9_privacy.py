@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from local.stack import Stack, load_stack
 from tests.conftest import TEST_PORT
 from tests.e2e import seed_examples
 from tests.e2e.calls import Backend, Caller, native_body, wait_for, wait_until_finished
+from tests.e2e.time_world import Listener, grow_older
 
 pytestmark = pytest.mark.stack
 
@@ -23,14 +25,25 @@ NEEDLES += ("acme#ann", "acme/ann", "USER#ann", "TENANT#")
 # Whom backends have erased in the tests before.
 NEEDLES += ("annabel", "auth0|5f7c8ec7", "nobody-ever", "abcd-256", "yourUserId", "bulk-native#", "bulk-hellojohn#")
 NEEDLES += (seed_examples.HELLOJOHN_USER, seed_examples.HELLOJOHN_SECOND_USER)
+# Whom the tests of time have erased, held, and found again.
+NEEDLES += ("of.the.clock",)
 
 BACKENDS_PERSON = Person("globex", "0c6f5c1e-privacy@example.com")
 BACKENDS_NEEDLES = (BACKENDS_PERSON.user, "0c6f5c1e-privacy")
+HELD_USER, HELD_ALIAS = "0c6f5c1e-privacy-held@example.com", "0c6f5c1e-privacy-alias"
 
 
 @pytest.fixture(scope="module")
-def backend(stack: Stack) -> Backend:
-    """Whose key was used: the person asked for, shown and erased in every family, each call with an idempotency key."""
+def listener(stack: Stack) -> Iterator[Listener]:
+    listener = Listener(load_stack(TEST_PORT), "tests-of-privacy")
+    yield listener
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def backend(stack: Stack, listener: Listener) -> Backend:
+    """Whose key was used: the person asked for, shown and erased in every family, each call with an idempotency key;
+    one of the requests nearly too late, and somebody else, who is held."""
     stack = load_stack(TEST_PORT)
     backend, user = Backend(stack, BACKENDS_PERSON.tenant), BACKENDS_PERSON.user
     stack.client("dynamodb").put_item(
@@ -55,20 +68,48 @@ def backend(stack: Stack) -> Backend:
     requests = backend.accept("GET", f"/v1/erasure-requests?subject_id={user}", 200).json()["requests"]
     assert len(requests) >= len(calls) // 2
     wait_until_finished(stack, [request["id"] for request in requests if "not_before" not in request])
+    hold(backend)
+    be_late(stack, backend, listener)
     return backend
 
 
-def test_nothing_of_a_person_in_logs_and_execution_data(stack: Stack, backend: Backend) -> None:
-    """Function logs, execution input and history, and queue bodies hold no subject id and no delete id or token."""
+def hold(backend: Backend) -> None:
+    """Somebody is held, under a further id too, and it is tried to erase them."""
+    body = {"reason": "proceedings", "author": "legal", "aliases": [HELD_ALIAS], "until": "2035-01-01T00:00:00Z"}
+    backend.accept("PUT", f"/v1/legal-holds/{HELD_USER}", 201, body)
+    for user in (HELD_USER, HELD_ALIAS):
+        backend.accept("DELETE", backend.user(user), 409)
+    backend.erase(Person(BACKENDS_PERSON.tenant, HELD_USER))
+
+
+def be_late(stack: Stack, backend: Backend, listener: Listener) -> None:
+    """Let most of a waiting request's promised time have passed, and the watch tell of it and have it worked on."""
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    request_id = backend.erase(BACKENDS_PERSON, not_before=soon)["requests"][0]["request"]["id"]
+    grow_older(stack, request_id, timedelta(hours=61))
+    client: Any = stack.client
+    answer = client("lambda").invoke(FunctionName=stack["SLA_WATCH_FUNCTION_NAME"], Payload=b"{}")
+    assert "FunctionError" not in answer
+    wait_for(lambda: len(listener.of(request_id)) >= 2, "the alarms at 50 and 75 percent")
+    wait_until_finished(stack, [request_id])
+
+
+def test_nothing_of_a_person_in_logs_events_and_execution_data(
+    stack: Stack, backend: Backend, listener: Listener
+) -> None:
+    """The logs of all functions, events on the bus, and input and history of executions hold no subject id and no
+    delete id or token."""
     stack = load_stack(TEST_PORT)  # as it is now: the demo has deployed again if anything has changed
     caller = Caller(stack, PERSON)
     delete_id = caller.request_deletion()
     assert caller.confirm(delete_id).status_code == 204
     Caller(stack, Person("globex", "d9b2d63d-a233-4123-847a-7b6f3c1c5b1e")).erase()
     Caller(stack, Person("acme-labs", "maria.lopez@example.com")).erase()
-    texts = [*_log_lines(stack), *_executions(stack)]
+    assert listener.heard()
+    texts = [*_log_lines(stack), *_executions(stack), *listener.bodies]
     assert len(texts) > 50, "nothing was logged at all: the check would prove nothing"
-    assert any("job closed" in text for text in texts)
+    for message in ("job closed", "swept", "watched", "SlaAtRisk75", "erasure.sla_at_risk"):
+        assert any(message in text for text in texts), message
     secrets = (delete_id, "Bearer ey", "Bearer sk_", "Basic ", backend.key, backend.key.split("_", 3)[3])
     for needle in (*NEEDLES, *BACKENDS_NEEDLES, *secrets):
         assert not [text for text in texts if needle in text], needle
@@ -89,7 +130,18 @@ def test_only_requests_hold_subject_ids(stack: Stack) -> None:
     ]
     kinds = {text.partition("#")[0] for text in texts}
     assert len(texts) > 50
-    assert {'{"pk": "BATCH', '{"pk": "JOB', '{"pk": "WAITING', '{"pk": "SUBJECT', '{"pk": "IDEMPOTENCY'} <= kinds
+    expected = (
+        "BATCH",
+        "JOB",
+        "WAITING",
+        "SUBJECT",
+        "IDEMPOTENCY",
+        "HOLD",
+        "HOLDS",
+        "HELD",
+        'HOLD_ENDS", "sk": "2035-',
+    )
+    assert {text for text in expected if not any(kind.startswith(f'{{"pk": "{text}') for kind in kinds)} == set()
     # How a target's keys are made is no secret, whose they are is: a task keeps its target with the templates.
     for needle in {*NEEDLES, *BACKENDS_NEEDLES} - {"TENANT#"}:
         assert not [text for text in texts if needle in text], needle
