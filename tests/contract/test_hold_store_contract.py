@@ -154,7 +154,8 @@ def test_ended_holds_are_found_by_their_time(holds: HoldStore) -> None:
     """From their moment on, the earliest first, at most as many as asked for; of tenants with any name."""
     minutes = {"ann": 3, "bob": 1, "eve": 2}
     for user_id, minute in minutes.items():
-        holds.put(a_hold(user_id, tenant_id="a#b#c", until=NOW + timedelta(minutes=minute)), None)
+        # 1,024 bytes: as long as a tenant's name can be, and as a sort key.
+        holds.put(a_hold(user_id, tenant_id="a#b" + "😀" * 255, until=NOW + timedelta(minutes=minute)), None)
     holds.put(a_hold("zoe"), None)
     assert holds.ended(NOW + timedelta(minutes=1) - timedelta(milliseconds=1), 10) == []
     assert [hold.hold_id for hold in holds.ended(NOW + timedelta(minutes=1), 10)] == ["lh_bob"]

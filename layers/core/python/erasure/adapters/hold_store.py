@@ -2,7 +2,7 @@
 
 ``HOLDS#<tenant>``/``<subject digest>``: the hold. ``HELD#<mark>``/``HELD``: ``holds``, the set of all holds that have
 the mark, as ``<tenant>#<subject digest>#<hold id>``; an item without the set holds nobody. ``HOLD_ENDS``/
-``<until>#<tenant>#<subject digest>``: a hold that ends by itself.
+``<until>#<subject digest>``: a hold that ends by itself, with its ``tenant_id``, for which a key may have no room.
 
 A hold is written with its marks in one transaction, so from then on nobody who looks for them misses any. Marks that it
 has no more are taken away by another one: until that has gone through, the hold names them as ``stale``, and they hold
@@ -32,7 +32,6 @@ _TRIES = 6
 _HOLDS = "HOLDS#"
 _HELD = "HELD#"
 _ENDS = "HOLD_ENDS"
-_TIME_LENGTH = len("2026-01-31T12:00:00.000Z")
 _IS_AS_READ = "content_digest = :content"
 
 
@@ -69,9 +68,11 @@ class DynamoDBHoldStore:
         ends = {_text_of_end(known): known for known in (replaced, hold) if known is not None and known.until}
         actions = [{"Put": put}]
         for known in ends.values():
-            kind = "Put" if known.until == hold.until else "Delete"
-            place = "Item" if kind == "Put" else "Key"
-            actions.append({kind: {"TableName": self._table, place: _end_key(known)}})
+            if known.until == hold.until:
+                end = {**_end_key(known), "tenant_id": {"S": known.tenant_id}}
+                actions.append({"Put": {"TableName": self._table, "Item": end}})
+            else:
+                actions.append({"Delete": {"TableName": self._table, "Key": _end_key(known)}})
         actions += [self._mark("ADD", mark, hold) for mark in hold.marks]
         if not self._write(actions):
             return False
@@ -197,14 +198,12 @@ def _end_key(hold: Hold) -> Item:
 
 def _text_of_end(hold: Hold) -> str:
     until = "" if hold.until is None else format_time(hold.until)
-    return f"{until}#{hold.tenant_id}#{hold.subject_digest}"
+    return f"{until}#{hold.subject_digest}"
 
 
 def _place_of(item: Item) -> tuple[str, str]:
-    """Tenant and digest of the subject, from the item of a hold's end. Only the digest has no ``#`` for certain."""
-    text: str = item["sk"]["S"]
-    tenant_id, _, subject_digest = text[_TIME_LENGTH + 1 :].rpartition("#")
-    return tenant_id, subject_digest
+    """Tenant and digest of the subject, from the item of a hold's end."""
+    return item["tenant_id"]["S"], item["sk"]["S"].rpartition("#")[2]
 
 
 def _content_digest(hold: Hold) -> str:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 SWEEP_MARGIN_SECONDS = 60.0
 """No round begins this long before the function's time is up: one of 1,000 requests takes a few seconds, and a look at
 a subject's data up to 45."""
-WATCH_MARGIN_SECONDS = 60.0
-"""A round of 1,000 requests that all have to be sent again takes 20."""
+WATCH_MARGIN_SECONDS = 150.0
+"""A round of 1,000 requests that all have to be sent again takes 20, and up to 100 where asking for their executions is
+throttled."""
 
 
 @dataclass(frozen=True, slots=True)
