@@ -223,7 +223,7 @@ class TestStatus:
         job_id = job_of(delete(api, {"userIds": USERS[:1]}))
         assert progress(api, job_id)["tasksLeft"] == 2
 
-    @pytest.mark.parametrize("job_id", ["dsQuvPmIynANgPLLEhCm", "", "eb_", new_batch_id(0)])
+    @pytest.mark.parametrize("job_id", ["dsQuvPmIynANgPLLEhCm", "", "eb_", "eb_" + "0" * 25 + "1"])
     def test_unknown_jobs(self, api: BackendApi, job_id: str) -> None:
         """What is no job of ours is not found."""
         check_error(status(api, job_id), 404)
