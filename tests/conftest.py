@@ -15,6 +15,7 @@ TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))
 """A port of the tests' own: they erase people, and a developer may be looking at the stack of the default port."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two workers share the tests: whatever needs the stack or another process of its own is one worker's, in its
     order; the rest goes file by file."""
