@@ -105,7 +105,7 @@ data-map: setup
 	@$(VENV)/python -m local data-map "$(FILE)"
 
 test: setup
-	@$(VENV)/python -m pytest --numprocesses=2 --dist=loadgroup $(ARGS)
+	@$(VENV)/python -m pytest --numprocesses=2 $(ARGS)
 
 bench: setup
 	@$(VENV)/python -m tests.bench $(ARGS)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from local.stack import ROOT, Stack, load_stack
 
@@ -15,14 +16,20 @@ TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))
 """A port of the tests' own: they erase people, and a developer may be looking at the stack of the default port."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests: whatever needs the stack or another process of its own is one worker's, in its
-    order; the rest goes file by file."""
-    for item in items:
-        needs_machine = any(item.iter_markers("stack")) or any(item.iter_markers("engine"))
-        group = "machine" if needs_machine or "stack" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+ON_THE_MACHINE = ("tests/e2e/", "tests/contract/", "tests/client/", "tests/functional/test_local_")
+"""Tests that need the stack, or other processes with ports of their own."""
+
+
+class _BesideTheStack(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "the machine" if path.startswith(ON_THE_MACHINE) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _BesideTheStack:
+    """Two workers share the tests: :data:`ON_THE_MACHINE` is one worker's, in its order; the rest goes file by file."""
+    return _BesideTheStack(config, log)
 
 
 @pytest.fixture(scope="session")
