@@ -16,7 +16,10 @@ TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))
 """A port of the tests' own: they erase people, and a developer may be looking at the stack of the default port."""
 
 
-ON_THE_MACHINE = ("tests/e2e/", "tests/contract/", "tests/client/", "tests/functional/test_local_")
+ON_THE_MACHINE = (
+    *("tests/e2e/", "tests/contract/", "tests/client/"),
+    *("tests/functional/test_local_", "tests/unit/test_build.py"),
+)
 """Tests that need the stack, or other processes with ports of their own."""
 
 

@@ -94,7 +94,7 @@ def without(item: Item, *names: str, **changes: Any) -> Item:
 def ordered(value: Any) -> Any:
     """A value in a form in which the order of a set's members does not matter."""
     if isinstance(value, dict):
-        return {name: frozenset(held) if name in ("SS", "NS", "BS") else ordered(held) for name, held in value.items()}
+        return {name: sorted(held) if name in ("SS", "NS", "BS") else ordered(held) for name, held in value.items()}
     return [ordered(element) for element in value] if isinstance(value, list) else value
 
 
