@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from erasure.domain.request import ErasureRequest
 from tests.functional.simulation_faults import Killed
+from tests.functional.simulation_ledger import TOLERANCE
 from tests.functional.simulation_world import ACCOUNTS, LETTERS, Thing, World
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ KEPT_DAYS = 12
 
 @dataclass
 class Restore:
-    """Of ``tables``, as they were at ``moment``. ``things``: what came back, by table. ``concerned``: those of them
-    that requests were about when the replay had gone well."""
+    """Of ``tables``, as they were at ``moment``. ``things``: what came back at ``restored_at``, by table.
+    ``concerned``: those of them that requests were about when the replay had gone well."""
 
     tables: tuple[str, ...]
     moment: datetime
+    restored_at: datetime
     things: list[tuple[str, Thing]]
     concerned: list[tuple[str, Thing, str]] = field(default_factory=list)
     is_replayed: bool = False
@@ -59,7 +61,7 @@ class Restores:
         moment, snapshot = rng.choice(self._snapshots)
         names = sorted(world.tables) if rng.random() < 0.4 else [rng.choice(sorted(world.tables))]
         things = [(name, thing) for name in names for thing in world.restore(name, snapshot[name])]
-        restore = Restore(tuple(names), moment, things)
+        restore = Restore(tuple(names), moment, simulation.gate.time, things)
         self.all.append(restore)
         run = f"run-{len(self.all)}"
         simulation.agenda.after(rng.uniform(600, 20_000), lambda: self._replay(restore, run))
@@ -69,7 +71,9 @@ class Restores:
         simulation = self._simulation
         try:
             with simulation.gate.invocation("operator", longest=5000):
-                is_complete = simulation.service.replay(restore.moment, restore.tables, run)
+                is_complete = simulation.service.replay(
+                    restore.moment, restore.restored_at + TOLERANCE, restore.tables, run
+                )
         except (Exception, Killed):
             is_complete = False
         if not is_complete:
@@ -103,7 +107,7 @@ class Restores:
 
     def _was_there(self, thing: Thing, record: ErasureRequest) -> bool:
         """When the request was started, and a clock is a little wrong."""
-        return record.started_at is not None and thing.at < record.started_at - timedelta(minutes=10)
+        return record.started_at is not None and thing.at < record.started_at - TOLERANCE
 
     def must_be_gone(self, restore: Restore) -> Iterator[tuple[str, Thing, str]]:
         """What had been erased after the moment to which it was restored, by the request that had."""

@@ -306,10 +306,11 @@ class Service:
         if errors:
             raise errors[0]
 
-    def replay(self, since: datetime, restored: Sequence[str], run: str) -> bool:
+    def replay(self, since: datetime, until: datetime, restored: Sequence[str], run: str) -> bool:
         """What the operator does after a restore; whether everything is on its way."""
-        report = self.replays.run(ReplayCommand(since, frozenset(restored), run=run))
-        busy = [record for record in self.requests.records.values() if is_under_way(record)]
+        report = self.replays.run(ReplayCommand(since, frozenset(restored), until, run))
+        started = [record for record in self.requests.records.values() if is_under_way(record)]
+        busy = [record for record in started if record.started_at is not None and record.started_at <= until]
         # What is parked waits for a person, and is looked at from the start by the attempt that they ask for.
         if busy and all(record.parked_at is not None for record in busy):
             report = replace(report, under_way=0)

@@ -133,6 +133,9 @@ def place_of(spec: TargetSpec, values: Values) -> str:
     return "\x00".join(template.render(values) for template in spec.templates())
 
 
+_UNREAD = VerifyResult(0, complete=False, problem="unavailable")
+
+
 class Engine:
     """:class:`erasure.targets.protocol.Target` over the world, strongly consistent. It refuses, dawdles, raises and
     dies half-way."""
@@ -192,18 +195,25 @@ class Engine:
     ) -> list[VerifyResult]:
         if self._gate.rng.random() < self._gate.chaos.erasing_fails / 4:
             raise RuntimeError("a fault of the verifier's own")
-        results = [self._verify(spec, values, deadline) for values in subjects]
+        # A scan reads its pages for all subjects at once.
+        readings = 1 if scan is not None else len(subjects)
+        can_read = [self._can_read(deadline) for _ in range(readings)]
+        results = [
+            self._verify(spec, values) if can_read[place % readings] else _UNREAD
+            for place, values in enumerate(subjects)
+        ]
         if scan is not None and all(result.complete or result.left for result in results):
             scan.done = scan.end - scan.first
         return results
 
-    def _verify(self, spec: TargetSpec, values: Values, deadline: Deadline) -> VerifyResult:
+    def _can_read(self, deadline: Deadline) -> bool:
         try:
             self._gate.pass_through(lambda: None, ours=True)
         except UnavailableError:
-            return VerifyResult(0, complete=False, problem="unavailable")
-        if deadline.expired():
-            return VerifyResult(0, complete=False)
+            return False
+        return not deadline.expired()
+
+    def _verify(self, spec: TargetSpec, values: Values) -> VerifyResult:
         things = self._world.tables[spec.name].get(place_of(spec, values), {}).values()
         locked = [thing.locked_until for thing in things if self._is_kept(thing) and thing.locked_until is not None]
         kept = Kept(len(locked), format_time(max(locked))) if locked else NOTHING_KEPT
