@@ -11,6 +11,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from local.stack import ROOT, Stack, load_stack
+from tests.moto_calls import one_at_a_time
 
 TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))
 """A port of the tests' own: they erase people, and a developer may be looking at the stack of the default port."""
@@ -33,6 +34,12 @@ class _BesideTheStack(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _BesideTheStack:
     """Two workers share the tests: :data:`ON_THE_MACHINE` is one worker's, in its order; the rest goes file by file."""
     return _BesideTheStack(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _moto_answers_one_at_a_time() -> Iterator[None]:
+    with one_at_a_time():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ from moto.dynamodb.models.table import Table
 
 from erasure.domain.data_map import parse_data_map
 from tests.bench.counting import CallCounter
-from tests.functional.job_stack import JobStack, one_at_a_time
+from tests.functional.job_stack import JobStack
+from tests.moto_calls import one_at_a_time
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -54,10 +55,9 @@ def counted_stack(data_map: dict[str, Any] = EIGHT_TARGETS) -> Iterator[tuple[Jo
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        one_at_a_time(patch)
         _without_copies(patch)
         # The functions' metrics go to standard output.
-        with moto.mock_aws(), redirect_stdout(io.StringIO()):
+        with one_at_a_time(), moto.mock_aws(), redirect_stdout(io.StringIO()):
             stack, counter = JobStack(), CallCounter()
             stack.maps.put(parse_data_map(data_map), datetime.now(UTC))
             for client in (stack.dynamodb, stack.sqs, stack.stepfunctions, stack.targets["s3"]._client):

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
@@ -161,7 +159,7 @@ def s3(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "fake":
         yield request.getfixturevalue("fake_engine")
     elif request.param == "moto":
-        with moto.mock_aws(), one_at_a_time():
+        with moto.mock_aws():
             client = make_client()
             client.meta.events.register_first("before-send.s3.GetObjectRetention", _tell_retention)
             yield Engine("moto", client)
@@ -184,20 +182,6 @@ def _tell_retention(request: Any, **_: Any) -> Any:
         status, content = document("Retention", f"{mode}<RetainUntilDate>{version.lock_until}</RetainUntilDate>")
     headers: Any = {"Content-Type": "application/xml"}
     return AWSResponse(request.url, status, headers, Raw(content))
-
-
-@contextlib.contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """moto's store is not made for several threads: let it answer one request after the other."""
-    lock, answer = threading.Lock(), BotocoreStubber.__call__
-
-    def answer_alone(*arguments: Any, **options: Any) -> Any:
-        with lock:
-            return answer(*arguments, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BotocoreStubber, "__call__", answer_alone)
-        yield
 
 
 @pytest.fixture(scope="session")

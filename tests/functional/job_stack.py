@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from typing import Any
 import botocore.session
 import moto
 import pytest
-from moto.core.botocore_stubber import BotocoreStubber
 
 from erasure.adapters.acceptance_store import DynamoDBAcceptanceStore, DynamoDBDeleteIdStore
 from erasure.adapters.audit_log import DynamoDBAuditLog
@@ -436,20 +434,8 @@ def stack_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStack]:
         "POWERTOOLS_LOG_LEVEL": "DEBUG",
     }.items():
         monkeypatch.setenv(name, value)
-    one_at_a_time(monkeypatch)
     carry_context(monkeypatch)
     with moto.mock_aws():
         stack = JobStack()
         yield stack
     assert not stack.roles.denied, f"on AWS, roles of the template would deny: {sorted(stack.roles.denied)}"
-
-
-def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moto works on one call at a time: it changes its tables and buckets under the eyes of whoever reads them."""
-    real, lock = BotocoreStubber.process_request, threading.RLock()
-
-    def process(stubber: BotocoreStubber, request: Any) -> Any:
-        with lock:
-            return real(stubber, request)
-
-    monkeypatch.setattr(BotocoreStubber, "process_request", process)
