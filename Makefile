@@ -47,10 +47,11 @@ help:
 setup: $(READY)/project $(READY)/emulator $(READY)/npm
 
 # Only other dependencies are a reason to install again: pyproject.toml holds much else. The stamp says which they were.
-DEPENDENCIES = $(PYTHON) -c 'import json, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	print(json.dumps([project["dependencies"], project["optional-dependencies"]]))'
+DEPENDENCIES = $(PYTHON) -c 'import json, tomllib; names = "pyproject.toml", "layers/client/pyproject.toml"; \
+	projects = [tomllib.load(open(name, "rb"))["project"] for name in names]; \
+	print(json.dumps([[each["dependencies"], each["optional-dependencies"]] for each in projects]))'
 
-$(READY)/project: pyproject.toml
+$(READY)/project: pyproject.toml layers/client/pyproject.toml
 	@mkdir -p $(READY)
 	@$(PYTHON) -c 'import tomllib' 2>/dev/null || { echo "Python 3.11 or newer is needed, and $(PYTHON) is not:" \
 		"name one that is, as in: make PYTHON=python3.12 …" >&2; exit 1; }
@@ -58,7 +59,7 @@ $(READY)/project: pyproject.toml
 	@if test -x $(VENV)/python && cmp -s $@.wanted $@; then touch $@; else \
 		echo "installing the project and its development tools" >&2; \
 		{ test -x $(VENV)/python || $(PYTHON) -m venv .venv; } >&2 \
-		&& $(VENV)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2 \
+		&& $(VENV)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -e 'layers/client[cli,aws]' >&2 \
 		&& cp $@.wanted $@; fi
 	@rm -f $@.wanted
 

@@ -4,4 +4,4 @@ Imports run one way: functions -> entry -> services, adapters, targets -> domain
 ``tests/unit/test_import_direction.py`` enforces it.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

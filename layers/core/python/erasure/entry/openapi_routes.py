@@ -83,7 +83,7 @@ _OUTCOMES = [{"target": "documents", "category": "content", "outcome": "erased",
 _OWN_REQUEST = {"request_id": REQUEST, "state": "finished", "attention": False, "requested_at": AT, "due_at": DUE}
 _HANDSHAKE = {
     "version": "1.7.5",
-    "build": "0.3.0",
+    "build": "0.4.0",
     "username": "ann",
     "user_id": "ann",
     "subject": "ann",
@@ -179,7 +179,7 @@ _SERVICE: dict[tuple[str, str], Operation] = {
         "health",
         SERVICE,
         "Whether the service is there",
-        {200: Answer("It is.", models.Health, {"status": "ok", "message": "ok", "version": "0.3.0"})},
+        {200: Answer("It is.", models.Health, {"status": "ok", "message": "ok", "version": "0.4.0"})},
     ),
     ("GET", "/openapi.json"): Operation(
         "showDocument", SERVICE, "This document", {200: Answer("OpenAPI 3.1.", dict[str, Any])}
