@@ -21,7 +21,8 @@ define build_artefact
 endef
 
 .PHONY: build-SubjectApi build-BackendApi build-StartJobs build-PlanJob build-EraseDynamodb build-EraseS3 \
-	build-VerifyTarget build-CloseJob build-RetentionSweep build-SlaWatch build-CoreLayer build-DepsLayer requirements
+	build-VerifyTarget build-CloseJob build-RetentionSweep build-SlaWatch build-CoreLayer build-DepsLayer build-ClientLayer \
+	requirements
 
 build-SubjectApi:
 	$(call build_artefact,function subject_api)
@@ -59,8 +60,11 @@ build-CoreLayer:
 build-DepsLayer:
 	$(call build_artefact,deps)
 
-# Pins layers/deps/requirements.in anew. No index address ends up in the file.
+build-ClientLayer:
+	$(call build_artefact,client)
+
+# Pins the layers' dependencies anew. No index address ends up in the files.
 requirements:
-	@cd layers/deps && ../../.venv/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-header \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --annotation-style=line \
-		--output-file requirements.txt requirements.in
+	@for layer in deps client; do (cd layers/$$layer && ../../.venv/bin/pip-compile --quiet --upgrade --generate-hashes \
+		--strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+		--annotation-style=line --output-file requirements.txt requirements.in); done

@@ -1,6 +1,6 @@
-"""Builds one artefact for ``sam build``: a function's folder, the core layer or the layer of dependencies.
+"""Builds one artefact for ``sam build``: a function's folder, or the layer of code, of dependencies or of the client.
 
-``ERASURE_PYTHON layers/build.py function <name> | core | deps  <artifacts dir>``. It writes nothing into the project,
+``ERASURE_PYTHON layers/build.py function <name> | core | deps | client  <artifacts dir>``. It writes nothing into the project,
 which is read-only in SAM's build containers.
 
 Every module gets an unchecked-hash .pyc beside it: Lambda's disk is read-only, so without one each cold start
@@ -50,6 +50,8 @@ def main(arguments: list[str]) -> int:
             build_function(what[1], destination)
         elif what[0] == "core":
             build_core(destination)
+        elif what[0] == "client":
+            build_client(destination)
         else:
             build_deps(destination)
     except BuildError as error:
@@ -89,6 +91,16 @@ def build_deps(destination: Path) -> None:
     install_wheels(PROJECT / "layers" / "deps" / "requirements.txt", python)
     trim_botocore(python / "botocore" / "data")
     remove_unused(python)
+    compile_all(python, "/opt/python")
+
+
+def build_client(destination: Path) -> None:
+    """The client and what it imports, for functions of other applications. The command line is no matter of theirs."""
+    python = destination / "python"
+    install_wheels(PROJECT / "layers" / "client" / "requirements.txt", python)
+    remove_unused(python)
+    source = PROJECT / "layers" / "client" / "python" / "erasure_client"
+    shutil.copytree(source, python / "erasure_client", dirs_exist_ok=True, ignore=_not_of_the_client_layer)
     compile_all(python, "/opt/python")
 
 
@@ -140,6 +152,10 @@ def compile_all(folder: Path, place: str) -> None:
 
 def _not_shipped(_folder: str, names: list[str]) -> Iterable[str]:
     return [name for name in names if name in {"__pycache__", "requirements.txt"} or name.endswith(".pyc")]
+
+
+def _not_of_the_client_layer(folder: str, names: list[str]) -> Iterable[str]:
+    return [*_not_shipped(folder, names), "cli"]
 
 
 # --- does the artefact fit the template's parameters? ------------------------------------------------------------
