@@ -1,7 +1,7 @@
 """Builds one artefact for ``sam build``: a function's folder, or the layer of code, of dependencies or of the client.
 
-``ERASURE_PYTHON layers/build.py function <name> | core | deps | client  <artifacts dir>``. It writes nothing into the project,
-which is read-only in SAM's build containers.
+``ERASURE_PYTHON layers/build.py function <name> | core | deps | client  <artifacts dir>``. It writes nothing into the
+project, which is read-only in SAM's build containers.
 
 Every module gets an unchecked-hash .pyc beside it: Lambda's disk is read-only, so without one each cold start
 compiles everything again. The interpreter that runs this file does the compiling and must be the runtime's.

@@ -106,23 +106,44 @@ def test_module_that_does_not_compile_fails_the_build(tmp_path: Path, capfd: pyt
     assert "broken.py" in capfd.readouterr().out
 
 
-def test_requirements_are_pinned_with_hashes() -> None:
+def test_client_layer_is_the_client_without_its_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The client's layer holds the package below python/, with bytecode; no function needs the command line."""
+    asked: list[Path] = []
+    monkeypatch.setattr(build, "install_wheels", lambda requirements, _destination: asked.append(requirements))
+    build.build_client(tmp_path)
+    package = tmp_path / "python" / "erasure_client"
+    assert (package / "py.typed").exists()
+    assert {"__init__.py", "errors.py"} <= {path.name for path in package.iterdir()}
+    assert not (package / "cli").exists()
+    assert without_bytecode(tmp_path) == []
+    assert asked == [ROOT / "layers" / "client" / "requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "needed"),
+    [
+        ("deps", {"aws-lambda-powertools", "botocore", "cryptography", "pydantic", "pyjwt"}),
+        ("client", {"httpx", "httpcore", "anyio"}),
+    ],
+)
+def test_requirements_are_pinned_with_hashes(layer: str, needed: set[str]) -> None:
     """Each dependency has a version and hashes, and no line gives the address of an index."""
-    text = (ROOT / "layers" / "deps" / "requirements.txt").read_text(encoding="utf-8")
+    text = (ROOT / "layers" / layer / "requirements.txt").read_text(encoding="utf-8")
     pins = re.findall(r"^([a-z0-9-]+)==\S+ \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", text, re.MULTILINE)
-    assert {name for name, _hashes in pins} >= {
-        *("aws-lambda-powertools", "botocore", "cryptography", "pydantic", "pyjwt"),
-    }
+    assert {name for name, _hashes in pins} >= needed
     assert len(pins) == len(re.findall(r"^[a-z]", text, re.MULTILINE))
     assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host", text)
 
 
-def test_requirements_are_the_projects_own() -> None:
-    """What the layer is pinned from is what pyproject.toml says that the functions run with."""
+@pytest.mark.parametrize(
+    ("layer", "project_file"), [("deps", "pyproject.toml"), ("client", "layers/client/pyproject.toml")]
+)
+def test_requirements_are_the_projects_own(layer: str, project_file: str) -> None:
+    """What a layer is pinned from is what the package in it says that it runs with."""
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = (ROOT / "layers" / "deps" / "requirements.in").read_text(encoding="utf-8").splitlines()
+    project = tomllib.loads((ROOT / project_file).read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "layers" / layer / "requirements.in").read_text(encoding="utf-8").splitlines()
     assert sorted(line for line in lines if line and not line.startswith("#")) == sorted(project["dependencies"])
 
 
@@ -248,7 +269,12 @@ def test_parameters_are_found_where_sam_finds_them(
 def test_deployed_artefacts_have_bytecode() -> None:
     """Of what `sam build` made for the deployed stack, dependencies included, no module is compiled at import."""
     artefacts = ROOT / ".local" / "build"
-    assert {path.name for path in artefacts.iterdir() if path.is_dir()} >= {"DepsLayer", "CoreLayer", "SubjectApi"}
+    assert {path.name for path in artefacts.iterdir() if path.is_dir()} >= {
+        "DepsLayer",
+        "CoreLayer",
+        "ClientLayer",
+        "SubjectApi",
+    }
     modules = [path for path in artefacts.rglob("*.py") if not path.is_relative_to(artefacts / ".aws-sam")]
     assert len(modules) > 500
     assert without_bytecode(artefacts) == []
