@@ -12,7 +12,8 @@ from erasure_client._models_plans import DryRun
 from erasure_client._models_requests import Attempt, AuditTrail, Batch, ErasureRequest
 from erasure_client._paging import Listing
 from erasure_client._reading import Body
-from erasure_client._subjects import Subject, SubjectLike, as_subject, as_subjects, check_id
+from erasure_client._subject_calls import subject_query
+from erasure_client._subjects import Subject, SubjectLike, as_subjects, check_id
 from erasure_client._wire import Answer, Call, segment
 from erasure_client.errors import UnexpectedAnswerError
 
@@ -46,21 +47,20 @@ def create(body: Mapping[str, Any], retries: Retries, idempotency_key: str | Non
     call = with_key(Call("POST", PATH, f"POST {PATH}", body=body), idempotency_key)
     answer = yield from send(call, retries)
     batch = Batch.of(answer.json())
-    check_subjects([each.subject for each in batch], body, answer)
+    check_subjects([each.subject for each in batch], _named(body), answer)
     return batch
 
 
 def dry_run(body: Mapping[str, Any], retries: Retries) -> Flow[tuple[DryRun, ...]]:
     answer = yield from send(Call("POST", PATH, f"POST {PATH}", body={**body, "dry_run": True}), retries)
     runs = tuple([DryRun.of(each) for each in Body(answer.json()).each("plans")])
-    check_subjects([each.subject for each in runs], body, answer)
+    check_subjects([each.subject for each in runs], _named(body), answer)
     return runs
 
 
-def check_subjects(told: Sequence[Subject], body: Mapping[str, Any], answer: Answer) -> None:
+def check_subjects(told: Sequence[Subject], named: Sequence[Subject], answer: Answer) -> None:
     """Whether an answer is about exactly those whom the call named, each once, in their order."""
-    named = list(dict.fromkeys([Subject.of(each) for each in body["subjects"]]))
-    if list(told) != named:
+    if list(told) != list(dict.fromkeys(named)):
         raise UnexpectedAnswerError("The answer is about other subjects than the call.", answer.status)
 
 
@@ -98,17 +98,17 @@ def listing(
 ) -> Listing[ErasureRequest]:
     query = {} if state is None else {"state": state}
     if subject is not None:
-        query |= subject_query(as_subject(subject))
+        query |= subject_query(subject)
     return Listing(Call("GET", PATH, f"GET {PATH}", query), "requests", ErasureRequest.of, page_size, limit)
-
-
-def subject_query(subject: Subject) -> dict[str, str]:
-    return {"subject_id": check_id(subject.id, "a subject's id"), "type": subject.type}
 
 
 def subjects_body(subjects: SubjectLike | Iterable[SubjectLike], **terms: Any) -> dict[str, Any]:
     """:func:`erasure_body` of whatever callers give."""
     return erasure_body(as_subjects(subjects), **terms)
+
+
+def _named(body: Mapping[str, Any]) -> list[Subject]:
+    return [Subject.of(each) for each in body["subjects"]]
 
 
 def _call(method: str, request_id: str, action: str = "") -> Call:
