@@ -11,19 +11,29 @@ from __future__ import annotations
 
 import inspect
 import random
-import time
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from erasure_client._wire import Answer, Call, error_of
-from erasure_client.errors import NoAnswerError, RefusedError, ServiceError, TooManyCallsError, UnexpectedAnswerError
+from erasure_client.errors import (
+    ConfigurationError,
+    NoAnswerError,
+    RefusedError,
+    ServiceError,
+    TooManyCallsError,
+    UnexpectedAnswerError,
+)
 
 T = TypeVar("T")
 
 LONGEST_PAUSE = 120.0
 """Seconds. If the service asks for more, the error is raised, and the caller may wait."""
+
+_LEAST_PATIENCE = 1.0
+"""Seconds that a call has in any case: with less, the last one before the end could not succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +74,46 @@ class Retries:
         """Seconds before the ``attempt``-th repetition: never less than the service asked for."""
         if retry_after is not None:
             return retry_after + self.chance() * min(1.0, 0.1 + retry_after / 4)
-        return (0.5 + self.chance() / 2) * min(8.0, 0.5 * 2 ** (attempt - 1))
+        return (0.5 + self.chance() / 2) * min(8.0, 0.5 * 2.0 ** min(attempt - 1, 10))
 
 
 def with_key(call: Call, idempotency_key: str | None = None) -> Call:
-    """The call with a key by which the service knows it again; one of its own if none is given."""
-    return replace(call, idempotency_key=idempotency_key or f"ec_{uuid.uuid4().hex}")
+    """The call with a key by which the service knows it again; one of its own if none is given. Raises
+    :class:`ConfigurationError` for a key that the service would refuse, or that no header can hold."""
+    if idempotency_key is None:
+        return replace(call, idempotency_key=f"ec_{uuid.uuid4().hex}")
+    key = idempotency_key
+    if not (
+        isinstance(key, str) and 1 <= len(key) <= 256 and key.isascii() and key.isprintable() and key == key.strip()
+    ):
+        raise ConfigurationError("idempotency_key must be 1 to 256 printable ASCII characters, no space at its ends")
+    return replace(call, idempotency_key=key)
 
 
-def send(call: Call, retries: Retries) -> Flow[Answer]:
+def within(call: Call, seconds: float) -> Call:
+    """The call, given up after so many seconds, or a little more."""
+    return replace(call, within=max(_LEAST_PATIENCE, seconds))
+
+
+def send(
+    call: Call,
+    retries: Retries,
+    *,
+    ends_at: float | None = None,
+    fitted: Callable[[Call, float], Call] = within,
+    is_final: Callable[[RefusedError], bool] = lambda _: False,
+) -> Flow[Answer]:
     """Send a call until it is answered with a status below 300, or refused for good. Everything sent by this package
-    may be repeated: what changes something has an idempotency key."""
+    may be repeated: what changes something has an idempotency key.
+
+    ``ends_at``, of :class:`Now`: the call is not sent again after that, and each time ``fitted`` to the seconds that
+    are left. ``is_final``: which errors are not to be tried again although their status says so.
+    """
     attempt = 0
     while True:
+        fitting = call if ends_at is None else fitted(call, ends_at - (yield Now()))
         try:
-            answer: Answer = yield Send(call)
+            answer: Answer = yield Send(fitting)
         except NoAnswerError as error:
             failure: Exception = error
             may_retry, retry_after = True, None
@@ -86,14 +121,19 @@ def send(call: Call, retries: Retries) -> Flow[Answer]:
             if answer.status < 300:
                 return answer
             failure = error_of(answer, call)
-            may_retry, retry_after = _may_retry(failure), answer.retry_after
+            may_retry, retry_after = _may_retry(failure, is_final), answer.retry_after
         attempt += 1
         if not may_retry or attempt > retries.most or (retry_after or 0) > LONGEST_PAUSE:
             raise failure
-        yield Pause(retries.pause(attempt, retry_after))
+        pause = retries.pause(attempt, retry_after)
+        if ends_at is not None and (yield Now()) + pause >= ends_at:
+            raise failure
+        yield Pause(pause)
 
 
-def _may_retry(failure: RefusedError | UnexpectedAnswerError) -> bool:
+def _may_retry(failure: RefusedError | UnexpectedAnswerError, is_final: Callable[[RefusedError], bool]) -> bool:
+    if isinstance(failure, UnexpectedAnswerError) or is_final(failure):
+        return False
     # 501 and the like say that it will never be otherwise.
     return isinstance(failure, TooManyCallsError) or (
         isinstance(failure, ServiceError) and failure.status in (500, 502, 503, 504)
@@ -101,61 +141,84 @@ def _may_retry(failure: RefusedError | UnexpectedAnswerError) -> bool:
 
 
 class Carrier(Protocol):
-    """Carries calls. ``send`` raises :class:`NoAnswerError`."""
+    """Carries calls, and knows the time. ``send`` raises :class:`NoAnswerError`; ``now``: seconds of a clock that only
+    goes forward."""
 
     def send(self, call: Call) -> Answer: ...
 
+    def pause(self, seconds: float) -> None: ...
+
+    def now(self) -> float: ...
+
 
 class AsyncCarrier(Protocol):
+    """The same, letting others work meanwhile."""
+
     async def send(self, call: Call) -> Answer: ...
 
     async def pause(self, seconds: float) -> None: ...
 
+    def now(self) -> float: ...
 
-def run(flow: Flow[T], carrier: Carrier, pause: Callable[[float], None] = time.sleep) -> T:
+
+@dataclass(frozen=True, slots=True)
+class _End(Generic[T]):
+    value: T
+
+
+def _moved(move: Callable[[], Step]) -> Step | _End[Any]:
+    # Around the flow alone: a StopIteration of a listener or a transport is not the end of the flow.
+    try:
+        return move()
+    except StopIteration as end:
+        return _End(end.value)
+
+
+def run(flow: Flow[T], carrier: Carrier) -> T:
     """Take the flow's steps, one after the other, in this thread."""
     try:
-        step = next(flow)
-        while True:
+        step = _moved(partial(next, flow))
+        while not isinstance(step, _End):
             try:
-                given = _take(step, carrier, pause)
+                given = _take(step, carrier)
             except NoAnswerError as error:
-                step = flow.throw(error)
+                step = _moved(partial(flow.throw, error))
             else:
-                step = flow.send(given)
-    except StopIteration as end:
-        value: T = end.value
+                step = _moved(partial(flow.send, given))
+        value: T = step.value
         return value
     finally:
         flow.close()
 
 
-def _take(step: Step, carrier: Carrier, pause: Callable[[float], None]) -> Any:
+def _take(step: Step, carrier: Carrier) -> Any:
     match step:
         case Send(call):
             return carrier.send(call)
         case Pause(seconds):
-            return pause(seconds)
+            return carrier.pause(seconds)
         case Now():
-            return time.monotonic()
+            return carrier.now()
         case Tell(listener, value):
-            listener(value)
+            told = listener(value)
+            if inspect.iscoroutine(told):
+                told.close()
+                raise ConfigurationError("the listener is a coroutine function: that is for AsyncErasureClient")
             return None
 
 
 async def run_async(flow: Flow[T], carrier: AsyncCarrier) -> T:
     """Take the flow's steps, and let others work meanwhile."""
     try:
-        step = next(flow)
-        while True:
+        step = _moved(partial(next, flow))
+        while not isinstance(step, _End):
             try:
                 given = await _take_async(step, carrier)
             except NoAnswerError as error:
-                step = flow.throw(error)
+                step = _moved(partial(flow.throw, error))
             else:
-                step = flow.send(given)
-    except StopIteration as end:
-        value: T = end.value
+                step = _moved(partial(flow.send, given))
+        value: T = step.value
         return value
     finally:
         flow.close()
@@ -168,7 +231,7 @@ async def _take_async(step: Step, carrier: AsyncCarrier) -> Any:
         case Pause(seconds):
             return await carrier.pause(seconds)
         case Now():
-            return time.monotonic()
+            return carrier.now()
         case Tell(listener, value):
             told = listener(value)
             if inspect.isawaitable(told):

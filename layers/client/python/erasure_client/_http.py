@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
 from erasure_client._settings import Settings
 from erasure_client._wire import Answer, Call
-from erasure_client.errors import NoAnswerError
+from erasure_client.errors import ConfigurationError, NoAnswerError, UnexpectedAnswerError
+
+LONGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes, unpacked. The service's own answers end at 10 MiB: API Gateway gives no longer ones."""
 
 
 class _QuietURL(httpx.URL):
@@ -30,43 +35,89 @@ class _Requests:
         self._settings = settings
 
     def options(self) -> dict[str, Any]:
-        # Never followed: the key would go to wherever the answer says.
-        return {"timeout": httpx.Timeout(self._settings.timeout), "follow_redirects": False}
+        return {
+            "timeout": httpx.Timeout(self._settings.timeout),
+            # Never followed: the key would go to wherever the answer says.
+            "follow_redirects": False,
+            # One caller's calls are not tied to each other by what an answer wants to be remembered.
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            # What is not encrypted stays on this machine, whatever proxy the environment names.
+            "trust_env": self._settings.is_encrypted,
+        }
 
     def request(self, client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
-        settings = self._settings
-        headers, content = settings.headers(call), None
-        if call.body is not None:
-            # Keys in the order in which they are: that of a data map's key attributes has a meaning.
-            content = json.dumps(call.body, separators=(",", ":"), ensure_ascii=True).encode()
-            headers["Content-Type"] = "application/json"
-        timeout = httpx.Timeout(settings.timeout, read=call.read_timeout or settings.timeout)
-        request = client.build_request(
-            call.method,
-            settings.base_url + call.path,
-            params=dict(call.query) or None,
-            headers=headers,
-            content=content,
-            timeout=timeout,
-        )
+        """Raises :class:`ConfigurationError` for a call that cannot be sent."""
+        if client.is_closed:
+            raise ConfigurationError("The client is closed.")
+        headers = self._settings.headers(call)
+        try:
+            request = self._built(client, call, headers)
+        except (TypeError, ValueError, RecursionError, httpx.InvalidURL):
+            request = None  # the exception's text may hold what was to be sent
+        if request is None:
+            raise ConfigurationError(f"A value cannot be sent: no JSON, or no Unicode text ({call.what}).")
         request.url = _QuietURL(request.url)
         return request
 
-    def answer(self, response: httpx.Response) -> Answer:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, response.content)
+    def _built(self, client: httpx.Client | httpx.AsyncClient, call: Call, headers: dict[str, str]) -> httpx.Request:
+        content = None
+        if call.body is not None:
+            # Keys in the order in which they are: that of a data map's key attributes has a meaning.
+            text = json.dumps(call.body, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+            content, headers = text.encode(), {**headers, "Content-Type": "application/json"}
+        return client.build_request(
+            call.method,
+            self._settings.base_url + call.path,
+            params=dict(call.query) or None,
+            headers=headers,
+            content=content,
+            timeout=self._timeout(call),
+        )
 
-    def no_answer(self, error: httpx.HTTPError, call: Call) -> NoAnswerError:
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            text = f"The service could not be reached ({call.what})."
-        elif isinstance(error, httpx.TimeoutException):
-            text = f"The service did not answer in time ({call.what})."
-        else:
-            text = f"The connection to the service broke ({call.what})."
-        return NoAnswerError(text, idempotency_key=call.idempotency_key)
+    def _timeout(self, call: Call) -> httpx.Timeout:
+        own = self._settings.timeout
+        longest = own if call.within is None else min(own, call.within)
+        reading = max(own, call.read_timeout or 0)
+        return httpx.Timeout(longest, read=reading if call.within is None else min(reading, call.within))
+
+    def answer(self, response: httpx.Response, content: bytes) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, content)
+
+
+class _Content:
+    """What has been read of an answer. Raises :class:`UnexpectedAnswerError` for one without an end."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+        self._read = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        self._read += piece
+        if len(self._read) > LONGEST_ANSWER:
+            raise UnexpectedAnswerError("The answer is longer than any of this service.", self._status)
+
+    def whole(self) -> bytes:
+        return bytes(self._read)
+
+
+def _no_answer(error: httpx.HTTPError, call: Call) -> NoAnswerError:
+    """Without the ``error`` itself, as a cause or otherwise: it may tell what came over the line, or was to go."""
+    if isinstance(error, httpx.ConnectError):
+        # Of the operating system or TLS, about the connection: no call has been sent yet.
+        text = f"The service could not be reached: {error} ({call.what})."
+    elif isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError | httpx.UnsupportedProtocol):
+        text = f"The service could not be reached: {type(error).__name__} ({call.what})."
+    elif isinstance(error, httpx.TimeoutException):
+        text = f"The service did not answer in time ({call.what})."
+    else:
+        text = f"The connection to the service broke: {type(error).__name__} ({call.what})."
+    return NoAnswerError(text, idempotency_key=call.idempotency_key)
 
 
 class HTTPCarrier:
+    """May be shared by threads, as :class:`httpx.Client` may."""
+
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
         self._requests = _Requests(settings)
         self._client = httpx.Client(transport=transport, **self._requests.options())
@@ -74,15 +125,31 @@ class HTTPCarrier:
     def send(self, call: Call) -> Answer:
         request = self._requests.request(self._client, call)
         try:
-            return self._requests.answer(self._client.send(request))
+            response = self._client.send(request, stream=True)
+            try:
+                content = _Content(response.status_code)
+                for piece in response.iter_bytes():
+                    content.add(piece)
+            finally:
+                response.close()
+            return self._requests.answer(response, content.whole())
         except httpx.HTTPError as error:
-            raise self._requests.no_answer(error, call) from error
+            failure = _no_answer(error, call)
+        raise failure
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def close(self) -> None:
         self._client.close()
 
 
 class AsyncHTTPCarrier:
+    """For one event loop."""
+
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._requests = _Requests(settings)
         self._client = httpx.AsyncClient(transport=transport, **self._requests.options())
@@ -90,12 +157,23 @@ class AsyncHTTPCarrier:
     async def send(self, call: Call) -> Answer:
         request = self._requests.request(self._client, call)
         try:
-            return self._requests.answer(await self._client.send(request))
+            response = await self._client.send(request, stream=True)
+            try:
+                content = _Content(response.status_code)
+                async for piece in response.aiter_bytes():
+                    content.add(piece)
+            finally:
+                await response.aclose()
+            return self._requests.answer(response, content.whole())
         except httpx.HTTPError as error:
-            raise self._requests.no_answer(error, call) from error
+            failure = _no_answer(error, call)
+        raise failure
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def now(self) -> float:
+        return time.monotonic()
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -317,13 +317,14 @@ class OwnTarget:
 
 @dataclass(frozen=True, slots=True)
 class SelfDeletion:
-    """How far a person's own deletion is. ``targets`` is empty until the first job has ended."""
+    """How far a person's own deletion is. ``targets`` is empty until the first job has ended. Of a deletion that is
+    known to be complete, while how it went could not be looked up, there are ``request_id`` and ``state`` only."""
 
     request_id: str
     state: str
     attention: bool
-    requested_at: datetime
-    due_at: datetime
+    requested_at: datetime | None = None
+    due_at: datetime | None = None
     scan_at: datetime | None = None
     finished_at: datetime | None = None
     targets: tuple[OwnTarget, ...] = ()
