@@ -10,7 +10,8 @@ from erasure_client._face import AsyncFace, Face
 from erasure_client._models_plans import DryRun
 from erasure_client._models_requests import Attempt, AuditTrail, Batch, ErasureRequest
 from erasure_client._paging import LONGEST_PAGE, entries, entries_async
-from erasure_client._subjects import SubjectLike
+from erasure_client._subjects import SubjectLike, check_id
+from erasure_client._waiting import wait
 
 
 class Requests(Face):
@@ -88,16 +89,24 @@ class Requests(Face):
         timeout: float | None = None,
         on_progress: Callable[[ErasureRequest], object] | None = None,
         poll: float | None = None,
+        attempt: int | None = None,
     ) -> ErasureRequest:
         """Follow a request until it is finished; look at ``is_complete`` then, since the law may keep some of it.
 
         ``timeout``: seconds; ``None``: as long as it takes. ``on_progress`` is called with the request whenever a look
-        shows something new. ``poll``: seconds between looks, chosen by itself if not given. Raises
+        shows something new. ``poll``: seconds between looks, chosen by itself if not given. ``attempt``: that
+        :meth:`retry` has given; what an earlier one has left is not taken for its result then. Raises
         ``StillRunningError`` (the time is over, the erasure goes on), ``NeedsAttentionError``, ``StoppedError``.
         """
-        from erasure_client._waiting import wait
-
-        return self._run(wait(request_id, self._retries, timeout=timeout, on_progress=on_progress, poll=poll))
+        flow = wait(
+            check_id(request_id, "request_id"),
+            self._retries,
+            timeout=timeout,
+            on_progress=on_progress,
+            poll=poll,
+            attempt=attempt,
+        )
+        return self._run(flow)
 
     def cancel(self, request_id: str, *, idempotency_key: str | None = None) -> ErasureRequest:
         """Take a request back that has not begun. Twice is fine. ``ConflictError``: it has begun; ``HeldError``."""
@@ -182,11 +191,18 @@ class AsyncRequests(AsyncFace):
         timeout: float | None = None,
         on_progress: Callable[[ErasureRequest], Awaitable[object] | object] | None = None,
         poll: float | None = None,
+        attempt: int | None = None,
     ) -> ErasureRequest:
         """As :meth:`Requests.wait`."""
-        from erasure_client._waiting import wait
-
-        return await self._run(wait(request_id, self._retries, timeout=timeout, on_progress=on_progress, poll=poll))
+        flow = wait(
+            check_id(request_id, "request_id"),
+            self._retries,
+            timeout=timeout,
+            on_progress=on_progress,
+            poll=poll,
+            attempt=attempt,
+        )
+        return await self._run(flow)
 
     async def cancel(self, request_id: str, *, idempotency_key: str | None = None) -> ErasureRequest:
         """As :meth:`Requests.cancel`."""
