@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ import click
 from erasure_client._version import __version__
 from erasure_client.cli._exits import CommandError, Exit
 from erasure_client.cli._output import Output
+from erasure_client.cli._profiles import complete_profile
 from erasure_client.cli._session import Session
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
@@ -59,7 +61,7 @@ class _App(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, section in SECTIONS.items():
             found = [(name, self.get_command(ctx, name)) for name in section]
-            rows = [(name, command.get_short_help_str(60)) for name, command in found if command is not None]
+            rows = [(name, command.get_short_help_str(100)) for name, command in found if command is not None]
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
@@ -67,6 +69,10 @@ class _App(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         """Run, and exit with one of :class:`Exit`."""
         given = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # Of a terminal that does not know a letter, or a broken id, nothing may come to an end half-way.
+                stream.reconfigure(errors="backslashreplace")
         out = Output(as_json="--json" in given)
         try:
             code = super().main(given, prog_name, **{**extra, "standalone_mode": False})
@@ -75,8 +81,14 @@ class _App(click.Group):
         except click.ClickException as error:
             code = out.error(CommandError(error.format_message(), None, Exit.REFUSED, "failed"))
         except click.Abort:
-            code = out.error(CommandError("Interrupted.", None, Exit.INTERRUPTED, "interrupted"))
+            code = out.error(CommandError("Interrupted.", _LOOK_FIRST, Exit.INTERRUPTED, "interrupted"))
+        except Exception as error:  # its text and its trace may show what must not be shown
+            what = f"This program has a defect ({type(error).__name__})."
+            code = out.error(CommandError(what, _LOOK_FIRST, Exit.REFUSED, "defect"))
         sys.exit(code if isinstance(code, int) else Exit.DONE)
+
+
+_LOOK_FIRST = "Look with `erasure list` what was requested, before you run it again."
 
 
 def _misused(error: click.UsageError, out: Output) -> int:
@@ -99,7 +111,12 @@ def commands(module: str) -> dict[str, click.Command]:
 
 
 @click.group(cls=_App, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--profile", metavar="NAME", help="Use this profile. See `erasure profiles list`.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=complete_profile,
+    help="Use this profile. See `erasure profiles list`.",
+)
 @click.version_option(__version__, prog_name="erasure", message="%(prog)s %(version)s")
 @click.pass_context
 def app(context: click.Context, profile: str | None) -> None:

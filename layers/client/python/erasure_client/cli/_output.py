@@ -6,6 +6,8 @@ import json
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,14 +46,32 @@ def plain(text: object, style: str = "") -> Text:
 def table(*columns: str, right: Sequence[str] = (), whole: Sequence[str] = (), title: str | None = None) -> Table:
     """An empty table. ``right``: columns of numbers. ``whole``: columns that are never cut off, such as ids that have
     to be copied. Give :func:`plain` for the cells of the others, which are cut where it gets narrow."""
-    from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left")
     for each in columns:
         # no_wrap is for those that must not shrink: rich takes the room that it lacks from the others.
         made.add_column(each, justify="right" if each in right else "left", no_wrap=each in whole or each in right)
     return made
+
+
+def document_of(result: object) -> Any:
+    """A result of the client for ``--json``: as the service has told it where that is known (``raw``), else its
+    fields; times in ISO 8601, UTC, with milliseconds."""
+    if isinstance(result, datetime):
+        return result.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(result, date):
+        return result.isoformat()
+    if is_dataclass(result) and not isinstance(result, type):
+        raw = getattr(result, "raw", None)
+        if raw:
+            return document_of(raw)
+        return {each.name: document_of(getattr(result, each.name)) for each in fields(result) if each.name != "raw"}
+    if isinstance(result, Mapping):
+        return {str(name): document_of(value) for name, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [document_of(each) for each in result]
+    return result
 
 
 class Output:

@@ -59,6 +59,15 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return Path(named) if named else Path(click.get_app_dir("erasure")) / "config.toml"
 
 
+def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """For the shell: names of profiles; none if the file cannot be read."""
+    try:
+        kept = ProfileFile(config_path(os.environ)).read()
+    except CommandError:
+        return []
+    return [name for name in sorted(kept.by_name) if name.startswith(incomplete)]
+
+
 class ProfileFile:
     """The file at ``path``. Its keys are in clear, so one that others can read is not used."""
 
@@ -105,8 +114,8 @@ class ProfileFile:
         if status.st_uid != os.getuid():
             raise self._error("belongs to another user", "Name a file of your own in ERASURE_CONFIG.")
         if status.st_mode & 0o077:
-            advice = f"chmod 600 {shlex.quote(str(self.path))}"
-            raise self._error("holds keys, and others can read it", f"{advice}  (and think of renewing the keys)")
+            advice = f"`chmod 600 {shlex.quote(str(self.path))}`, and renew the keys if somebody may have read them."
+            raise self._error("holds keys, and others can read it", advice)
 
     def _error(self, what: str, advice: str) -> CommandError:
         return CommandError(f"The profiles' file {self.path} {what}.", advice, Exit.USAGE, "configuration")

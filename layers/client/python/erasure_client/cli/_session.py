@@ -62,8 +62,6 @@ class Session:
 
     @cached_property
     def _client(self) -> ErasureClient:
-        from erasure_client import ErasureClient
-
         profile = self.profile
         if not profile.url or not profile.key:
             missing = "an address" if not profile.url else "a key"
@@ -73,6 +71,12 @@ class Session:
                 Exit.NOT_ALLOWED,
                 "not_signed_in",
             )
+        return self.open(profile)
+
+    def open(self, profile: Profile) -> ErasureClient:
+        """A client for a profile with address and key; it is closed with this run."""
+        from erasure_client import ErasureClient
+
         client = ErasureClient(profile.url, api_key=profile.key, tenant_id=profile.tenant, transport=self.transport)
         self._close.append(client.close)
         return client
