@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-
-import httpx
+from typing import TYPE_CHECKING
 
 from erasure_client import _figures, _plans, _self_deletion
 from erasure_client._api_keys import ApiKeys, AsyncApiKeys
@@ -13,7 +12,6 @@ from erasure_client._data_map import AsyncDataMaps, DataMaps
 from erasure_client._face import AsyncFace, Face
 from erasure_client._flow import Retries
 from erasure_client._holds import AsyncHolds, Holds
-from erasure_client._http import AsyncHTTPCarrier, HTTPCarrier
 from erasure_client._models_others import Health, RetentionRule, SelfDeletion, SlaFigures
 from erasure_client._models_plans import DeletionPreview, Plan
 from erasure_client._requests import AsyncRequests, Requests
@@ -22,6 +20,9 @@ from erasure_client._subjects import SubjectLike
 from erasure_client._suppressions import AsyncSuppressions, Suppressions
 from erasure_client._users import AsyncUsers, Users
 from erasure_client.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx
 
 MOST_RETRIES = 20
 
@@ -57,6 +58,9 @@ class ErasureClient(Face):
         retries: int = 4,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        # httpx takes as long to import as all else together: programs that only name the client's types do without.
+        from erasure_client._http import HTTPCarrier
+
         most = _retries(retries)
         self._settings = make_settings(base_url, api_key=api_key, token=token, tenant_id=tenant_id, timeout=timeout)
         carrier = HTTPCarrier(self._settings, transport)
@@ -164,6 +168,8 @@ class AsyncErasureClient(AsyncFace):
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        from erasure_client._http import AsyncHTTPCarrier
+
         most = _retries(retries)
         self._settings = make_settings(base_url, api_key=api_key, token=token, tenant_id=tenant_id, timeout=timeout)
         carrier = AsyncHTTPCarrier(self._settings, transport)
