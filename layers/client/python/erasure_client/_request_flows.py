@@ -14,6 +14,7 @@ from erasure_client._paging import Listing
 from erasure_client._reading import Body
 from erasure_client._subject_calls import subject_query
 from erasure_client._subjects import Subject, SubjectLike, as_subjects, check_id
+from erasure_client._waiting import check_same
 from erasure_client._wire import Answer, Call, segment
 from erasure_client.errors import UnexpectedAnswerError
 
@@ -82,14 +83,14 @@ def retry(request_id: str, retries: Retries, idempotency_key: str | None = None)
     call = with_key(_call("POST", request_id, "/retry"), idempotency_key)
     answer = yield from send(call, retries)
     attempt = Attempt.of(answer.json())
-    _check_same(attempt.id, request_id, answer)
+    check_same(attempt.id, request_id, answer)
     return attempt
 
 
 def audit(request_id: str, retries: Retries) -> Flow[AuditTrail]:
     answer = yield from send(_call("GET", request_id, "/audit"), retries)
     trail = AuditTrail.of(answer.json())
-    _check_same(trail.id, request_id, answer)
+    check_same(trail.id, request_id, answer)
     return trail
 
 
@@ -118,10 +119,5 @@ def _call(method: str, request_id: str, action: str = "") -> Call:
 
 def _request(answer: Answer, request_id: str) -> ErasureRequest:
     request = ErasureRequest.of(answer.json())
-    _check_same(request.id, request_id, answer)
+    check_same(request.id, request_id, answer)
     return request
-
-
-def _check_same(told: str, meant: str, answer: Answer) -> None:
-    if told != meant:
-        raise UnexpectedAnswerError("The answer is about another erasure request than the call.", answer.status)

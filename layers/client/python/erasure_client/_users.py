@@ -11,7 +11,13 @@ from erasure_client._models_requests import Batch
 from erasure_client._request_flows import check_subjects
 from erasure_client._subjects import Subject, check_id, each_subject
 from erasure_client._wire import Answer, Call, segment
-from erasure_client.errors import ConfigurationError, NeedsAttentionError, ServiceError, UnexpectedAnswerError
+from erasure_client.errors import (
+    ConfigurationError,
+    NeedsAttentionError,
+    RefusedError,
+    ServiceError,
+    UnexpectedAnswerError,
+)
 
 PATH = "/v1/users"
 _ONE = f"{PATH}/{{user_id}}"
@@ -29,16 +35,21 @@ def get(user_id: str, retries: Retries) -> Flow[User]:
 
 
 def delete(user_id: str, retries: Retries, idempotency_key: str | None = None) -> Flow[Deletion]:
+    call = with_key(_call("DELETE", user_id, is_slow=True), idempotency_key)
     try:
-        answer = yield from send(with_key(_call("DELETE", user_id, is_slow=True), idempotency_key), retries)
+        answer = yield from send(call, retries, is_final=_needs_operators)
     except ServiceError as error:
-        if error.request_id is None or _OPERATORS not in error.message:
+        if error.request_id is None or not _needs_operators(error):
             raise
         message = "The user counts as deleted, but account, sessions and credentials could not all be erased."
         raise NeedsAttentionError(message, error.request_id) from error
     if answer.status != 204 or answer.request_id is None:
         raise UnexpectedAnswerError("The answer does not say that the user is deleted.", answer.status)
     return Deletion(user_id, answer.request_id)
+
+
+def _needs_operators(refusal: RefusedError) -> bool:
+    return refusal.request_id is not None and _OPERATORS in refusal.message
 
 
 def disable(
