@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from erasure_client import _figures, _plans, _self_deletion
 from erasure_client._api_keys import ApiKeys, AsyncApiKeys
+from erasure_client._bulk import bulk, bulk_async
 from erasure_client._data_map import AsyncDataMaps, DataMaps
 from erasure_client._face import AsyncFace, Face
 from erasure_client._flow import Retries
 from erasure_client._holds import AsyncHolds, Holds
-from erasure_client._models_others import Health, RetentionRule, SelfDeletion, SlaFigures
+from erasure_client._models_others import BulkResult, Health, RetentionRule, SelfDeletion, SlaFigures
 from erasure_client._models_plans import DeletionPreview, Plan
 from erasure_client._requests import AsyncRequests, Requests
 from erasure_client._settings import Secret, Settings, make_settings
@@ -76,7 +78,7 @@ class ErasureClient(Face):
     def __repr__(self) -> str:
         return _shown(self, self._settings)
 
-    def __enter__(self) -> ErasureClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -133,6 +135,34 @@ class ErasureClient(Face):
             _plans.preview(subjects, self._retries, categories=categories, organization_ids=organization_ids)
         )
 
+    def bulk(
+        self,
+        subjects: SubjectLike | Iterable[SubjectLike],
+        *,
+        chunk_size: int = 500,
+        categories: Iterable[str] | None = None,
+        organization_ids: Iterable[str] | None = None,
+        not_before: datetime | None = None,
+        run_id: str | None = None,
+    ) -> Iterator[BulkResult]:
+        """Have any number of subjects erased, in calls of ``chunk_size``. **It cannot be undone once it has begun.**
+
+        ``subjects`` may be a generator, even one without an end: they are taken, and calls made, as the results are
+        asked for, one for each subject, in their order. ``accepted``, ``refused`` with a reason, or ``duplicate``.
+        ``run_id``: your name for this bulk. The same bulk under the same name makes nothing twice within 24 hours, so
+        it may be run again after whatever has ended it. The rest as for :meth:`Requests.create`.
+        """
+        return bulk(
+            subjects,
+            self._retries,
+            self._run,
+            chunk_size=chunk_size,
+            categories=categories,
+            organization_ids=organization_ids,
+            not_before=not_before,
+            run_id=run_id,
+        )
+
     def sla(self) -> SlaFigures:
         """How the promise is kept."""
         return self._run(_figures.sla(self._retries))
@@ -185,7 +215,7 @@ class AsyncErasureClient(AsyncFace):
     def __repr__(self) -> str:
         return _shown(self, self._settings)
 
-    async def __aenter__(self) -> AsyncErasureClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -227,6 +257,28 @@ class AsyncErasureClient(AsyncFace):
         """As :meth:`ErasureClient.preview`."""
         return await self._run(
             _plans.preview(subjects, self._retries, categories=categories, organization_ids=organization_ids)
+        )
+
+    def bulk(
+        self,
+        subjects: SubjectLike | Iterable[SubjectLike] | AsyncIterable[SubjectLike],
+        *,
+        chunk_size: int = 500,
+        categories: Iterable[str] | None = None,
+        organization_ids: Iterable[str] | None = None,
+        not_before: datetime | None = None,
+        run_id: str | None = None,
+    ) -> AsyncIterator[BulkResult]:
+        """As :meth:`ErasureClient.bulk`. ``subjects`` may be an asynchronous iterable."""
+        return bulk_async(
+            subjects,
+            self._retries,
+            self._run,
+            chunk_size=chunk_size,
+            categories=categories,
+            organization_ids=organization_ids,
+            not_before=not_before,
+            run_id=run_id,
         )
 
     async def sla(self) -> SlaFigures:

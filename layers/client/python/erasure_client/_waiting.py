@@ -65,20 +65,21 @@ class Waiting(Generic[T]):
     on_progress: Callable[[T], Any] | None = None
 
 
-def follow(waiting: Waiting[T], retries: Retries, *, known: bool = False, asked: float = 0.0) -> Flow[T]:
+def follow(waiting: Waiting[T], retries: Retries, *, known: bool = False, asked: float | None = None) -> Flow[T]:
     """``known``: the service has said that there is such a request, so a look that fails is worth another.
     ``asked``: seconds that the service wants to be left alone for before the first."""
     pacing = _Pacing(waiting.poll, retries)
     shown: Any = None
-    yield from _rest(waiting, asked, asked)
+    if asked is not None:
+        yield from _rest(waiting, asked, asked)
     while True:
         try:
             seen, now = yield from _look(waiting, Retries(0) if known else retries)
         except (NoAnswerError, TooManyCallsError, ServiceError) as failure:
             if not known:
                 raise
-            asked = getattr(failure, "retry_after", None) or 0.0
-            yield from _rest(waiting, pacing.after_failure(asked or None), asked, failure)
+            asked = None if isinstance(failure, NoAnswerError) else failure.retry_after
+            yield from _rest(waiting, pacing.after_failure(asked), asked or 0.0, failure)
             continue
         known = True
         essence = waiting.essence(seen)
