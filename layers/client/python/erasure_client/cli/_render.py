@@ -241,4 +241,7 @@ def _short_time(request: ErasureRequest, since: datetime) -> Text:
 
 
 def _whom(subject: Subject) -> Text:
-    return plain(subject.id if subject.type == "user" and subject.id is not None else subject_text(subject))
+    """In a list users are the rule: their ids stand alone."""
+    if subject.type == "user":
+        return plain("(forgotten)" if subject.id is None else subject.id)
+    return plain(subject_text(subject))

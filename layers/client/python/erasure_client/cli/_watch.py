@@ -113,10 +113,10 @@ class _Screen:
     """A view that stays in its place, and is drawn anew between the looks, since time goes on."""
 
     def __init__(self, console: Console) -> None:
+        self.seen: ErasureRequest | None = None
         self._console = console
         self._spinner = Spinner("line" if console.options.ascii_only else "dots")
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=5, transient=True)
-        self.seen: ErasureRequest | None = None
 
     def __enter__(self) -> None:
         self._live.start(refresh=True)
