@@ -73,7 +73,7 @@ def test_what_is_kept_is_said_with_the_reason() -> None:
 def test_what_a_bucket_does_not_let_go_is_said() -> None:
     """Of what stays without an end that anybody knows, that is said."""
     blocked = target("exports", "blocked", 0, kept=1, until=None)
-    assert "1 thing is kept: 1 in exports (nobody knows until when)" in sentence("finished", blocked)
+    assert "1 thing is kept: 1 in exports (without a known end)" in sentence("finished", blocked)
     several = target("exports", "blocked", 0, kept=1_000, kept_more=True, until=None)
     assert "at least 1,000 things are kept" in sentence("finished", several)
 

@@ -82,6 +82,10 @@ class _App(click.Group):
             code = out.error(CommandError(error.format_message(), None, Exit.REFUSED, "failed"))
         except click.Abort:
             code = out.error(CommandError("Interrupted.", _LOOK_FIRST, Exit.INTERRUPTED, "interrupted"))
+        except OSError as error:
+            code = out.error(
+                CommandError(f"{error.strerror or 'A file cannot be used'}.", _LOOK_FIRST, Exit.REFUSED, "failed")
+            )
         except Exception as error:  # its text and its trace may show what must not be shown
             what = f"This program has a defect ({type(error).__name__})."
             code = out.error(CommandError(what, _LOOK_FIRST, Exit.REFUSED, "defect"))

@@ -99,15 +99,18 @@ class _End(NamedTuple):
 
 
 _ENDS: Sequence[tuple[type[ErasureClientError], _End]] = (
-    (ConfigurationError, _End(Exit.USAGE, "usage", "Correct it, or look at `erasure profiles list`.")),
+    (
+        ConfigurationError,
+        _End(Exit.USAGE, "usage", "Correct it: see the command's --help, and `erasure profiles list`."),
+    ),
     (NoAnswerError, _End(Exit.NOT_AVAILABLE, "no_answer", f"{_AGAIN} If it stays so: `erasure doctor`.")),
     (UnexpectedAnswerError, _End(Exit.REFUSED, "unexpected_answer", "Look at the address: `erasure profiles list`.")),
     (NotSignedInError, _End(Exit.NOT_ALLOWED, "", "Sign in with a good key: `erasure login`.")),
-    (NotAllowedError, _End(Exit.NOT_ALLOWED, "", "Use a key of this tenant with the scope for it: `erasure login`.")),
+    (NotAllowedError, _End(Exit.NOT_ALLOWED, "", "Sign in with a key that may do this: `erasure login`.")),
     (NotFoundError, _End(Exit.NOT_FOUND, "", "Look at the id, and at the tenant: `erasure profiles list`.")),
     (PlanChangedError, _End(Exit.CONFLICT, "", "Look at the plan that holds now: `erasure preview`.")),
     (HeldError, _End(Exit.CONFLICT, "legal_hold", "Look at the legal hold: `erasure hold show`.")),
-    (ConflictError, _End(Exit.CONFLICT, "", "Look how it stands now: `erasure status`.")),
+    (ConflictError, _End(Exit.CONFLICT, "", "Look what was requested: `erasure list`.")),
     (TooManyCallsError, _End(Exit.NOT_AVAILABLE, "", "Run the same command again in a minute.")),
     (ServiceError, _End(Exit.NOT_AVAILABLE, "", f"{_AGAIN} If it stays so: `erasure doctor`.")),
     (InvalidRequestError, _End(Exit.REFUSED, "", "Correct what is named, and run it again.")),

@@ -144,7 +144,8 @@ class Output:
         from rich.text import Text
 
         told = [Text.assemble(("error: ", "bold red"), clean(error.message))]
-        told += [Text(f"  {clean(each.field)}: {clean(each.rule)}") for each in error.errors]
+        rules = [clean(f"{each.field}: {each.rule}") for each in error.errors]
+        told += [Text(f"  {rule}") for rule in rules if rule != clean(error.message)]
         if error.call_id and error.exit_code == Exit.NOT_AVAILABLE:
             told.append(Text(f"  the call's id, for the service's logs: {clean(error.call_id)}"))
         if error.next:

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from erasure_client.cli._output import clean, plain, table
-from erasure_client.cli._render import subject_text
-from erasure_client.cli._times import local, moment, number
+from erasure_client.cli._render import subject_text, until_text
+from erasure_client.cli._times import moment, number
 
 if TYPE_CHECKING:
     from erasure_client import DryRun, Plan, PlanTarget
@@ -29,7 +29,7 @@ def plans_view(plans: Sequence[Plan], since: datetime) -> Group:
         parts += [
             Text(subject_text(plan.subject), "bold"),
             *_begins(plan.not_before, since),
-            Padding(rows, (0, 0, 0, 2)),
+            Padding(rows, (0, 0, 0, 2), expand=False),
         ]
         parts += [*_left_out(plan.out_of_scope), Text(f"plan hash  {clean(plan.plan_hash)}"), ""]
     return Group(*parts[:-1])
@@ -46,7 +46,7 @@ def dry_runs_view(found: Sequence[DryRun], since: datetime) -> Group:
         parts += [
             Text(subject_text(each.subject), "bold"),
             *_begins(each.not_before, since),
-            Padding(rows, (0, 0, 0, 2)),
+            Padding(rows, (0, 0, 0, 2), expand=False),
         ]
         parts += [*_left_out(each.out_of_scope), ""]
     return Group(*parts, Text("Nothing was requested."))
@@ -75,5 +75,4 @@ def _note(target: PlanTarget) -> str:
         return "not counted: no index"
     if not target.kept:
         return ""
-    until = "nobody knows until when" if target.until is None else f"until {local(target.until)[:10]}"
-    return f"{number(target.kept)}{'+' if target.kept_more else ''} kept {until}"
+    return f"{number(target.kept)}{'+' if target.kept_more else ''} kept {until_text(target.until)}"

@@ -105,8 +105,13 @@ def _finished(request: ErasureRequest) -> Standing:
 
 def _kept_text(target: Target) -> str:
     why = [] if target.basis is None else [clean(target.basis)]
-    why.append("nobody knows until when" if target.until is None else f"until {local(target.until)[:10]}")
+    why.append(until_text(target.until))
     return f"{number(target.kept)} in {clean(target.name)} ({', '.join(why)})"
+
+
+def until_text(until: datetime | None) -> str:
+    """Until when something is kept: the day."""
+    return "without a known end" if until is None else f"until {local(until)[:10]}"
 
 
 def _attention(request: ErasureRequest) -> Standing:
@@ -126,10 +131,10 @@ def advice(request: ErasureRequest) -> str | None:
     if request.is_finished or request.state == "cancelled":
         return None
     if request.attention:
-        return f"Mend what the reason names, then `erasure retry {request.id}`. See `erasure audit {request.id}`."
+        return f"mend what the reason names, then `erasure retry {request.id}`"
     if request.state == "held":
-        return "See the hold with `erasure hold show ID`."
-    return f"Watch it: `erasure status {request.id} --watch`"
+        return "see the hold with `erasure hold show ID`"
+    return f"watch it with `erasure status {request.id} --watch`"
 
 
 def heading(request: ErasureRequest) -> Text:
@@ -204,7 +209,7 @@ def targets_table(targets: Iterable[Target], marks: Sequence[str] = ()) -> Paddi
             state = Text.assemble((marks[place], "blue"), " ", state)
         count = number(target.count) + ("+" if target.at_least else "")
         rows.add_row(plain(target.name), plain(target.category), state, count, plain(target_note(target)))
-    return Padding(rows, (0, 0, 0, 2))
+    return Padding(rows, (0, 0, 0, 2), expand=False)
 
 
 def target_note(target: Target) -> str:
@@ -214,8 +219,8 @@ def target_note(target: Target) -> str:
         notes.append(target.reason)
     if target.kept:
         more = "+" if target.kept_more else ""
-        until = "nobody knows until when" if target.until is None else f"until {local(target.until)[:10]}"
-        notes.append(f"{number(target.kept)}{more} kept {until}" + (f", {target.basis}" if target.basis else ""))
+        law = f", {target.basis}" if target.basis else ""
+        notes.append(f"{number(target.kept)}{more} kept {until_text(target.until)}{law}")
     return "; ".join(notes)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from erasure_client.cli._people_arguments import (
 )
 from erasure_client.cli._session import Session
 from erasure_client.cli._times import counted, local, now
-from erasure_client.errors import ErasureClientError, NoAnswerError, ServiceError, TooManyCallsError
+from erasure_client.errors import ConflictError, ErasureClientError, NoAnswerError, ServiceError, TooManyCallsError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,19 +90,14 @@ def request(
         batch = client.requests.create(subjects, **how, idempotency_key=key)
     except (NoAnswerError, ServiceError, TooManyCallsError) as error:
         raise _in_doubt(error, key, not_before) from error
-    shown = batch_document(batch)
+    shown, refused = batch_document(batch), Exit.PARTLY if batch.refused else Exit.DONE
     if watch:
-        out.stream(shown, _accepted(batch))
-        return _watch_all(session, out, batch)
+        from erasure_client.cli._watch import watch_request
+
+        out.stream(shown, _accepted(batch, followed=True))
+        return max([refused, *(watch_request(session, out, request_id) for request_id in batch.request_ids)])
     out.result(shown, _accepted(batch))
-    return Exit.PARTLY if batch.refused else Exit.DONE
-
-
-def _watch_all(session: Session, out: Output, batch: Batch) -> int:
-    from erasure_client.cli._watch import watch_request
-
-    codes = [watch_request(session, out, request_id) for request_id in batch.request_ids]
-    return max([Exit.PARTLY if batch.refused else Exit.DONE, *codes])
+    return refused
 
 
 def _question(session: Session, subjects: Sequence[Subject], not_before: datetime | None) -> str:
@@ -150,7 +146,7 @@ def _disposition_document(disposition: Disposition) -> dict[str, Any]:
     return document
 
 
-def _accepted(batch: Batch) -> RenderableType:
+def _accepted(batch: Batch, *, followed: bool = False) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -164,7 +160,7 @@ def _accepted(batch: Batch) -> RenderableType:
         reason = REASONS.get(each.reason or "", "")
         parts.append(Text.assemble(("refused", "bold red"), f"  {subject_text(each.subject)}: {clean(each.reason)}"))
         parts += [Text(f"  {reason}")] if reason else []
-    if batch.request_ids:
+    if batch.request_ids and not followed:
         parts.append(Text(f"Follow it: erasure status {clean(batch.request_ids[0])} --watch"))
     return Group(*parts)
 
@@ -217,7 +213,18 @@ def list_requests(
         return
     out.result(document, requests_table(shown, now()))
     if len(found) > limit:
-        out.note(f"There are more: --limit {limit * 4} shows up to {limit * 4:,}.")
+        out.note("There are more: give a larger --limit.")
+
+
+@contextmanager
+def _about(request_id: str) -> Iterator[None]:
+    """An error of a request that is not in the state for it says how to look."""
+    try:
+        yield
+    except ConflictError as error:
+        told = command_error_of(error)
+        told.request_id, told.next = request_id, f"Look how it stands: `erasure status {request_id}`."
+        raise told from error
 
 
 @erasure_command("cancel")
@@ -227,7 +234,8 @@ def cancel(session: Session, out: Output, *, request_id: str, idempotency_key: s
     """Take a request back that has not begun."""
     from erasure_client.cli._render import request_view
 
-    changed = session.client().requests.cancel(request_id, idempotency_key=idempotency_key)
+    with _about(request_id):
+        changed = session.client().requests.cancel(request_id, idempotency_key=idempotency_key)
     out.result(document_of(changed), request_view(changed, now()))
 
 
@@ -236,7 +244,8 @@ def cancel(session: Session, out: Output, *, request_id: str, idempotency_key: s
 @idempotency_key_option
 def retry(session: Session, out: Output, *, request_id: str, idempotency_key: str | None) -> None:
     """Have an erasure worked on again that needs attention, by the data map that is current now."""
-    attempt = session.client().requests.retry(request_id, idempotency_key=idempotency_key)
+    with _about(request_id):
+        attempt = session.client().requests.retry(request_id, idempotency_key=idempotency_key)
     told = (
         f"{attempt.id} is worked on again (attempt {attempt.attempt}).\nFollow it: erasure status {attempt.id} --watch"
     )
@@ -253,7 +262,8 @@ def expedite(session: Session, out: Output, *, request_id: str, yes: bool, idemp
 
     head = f"The erasure {clean(request_id)} begins at once, and cannot be cancelled after that."
     out.confirm("\n".join([head, *whereabouts(session), "Go on?"]), yes=yes)
-    changed = session.client().requests.expedite(request_id, idempotency_key=idempotency_key)
+    with _about(request_id):
+        changed = session.client().requests.expedite(request_id, idempotency_key=idempotency_key)
     out.result(document_of(changed), request_view(changed, now()))
 
 
