@@ -35,7 +35,6 @@ TEMPLATE = {
         "DeadLetterQueue": {"Type": "AWS::SQS::Queue", "Properties": {}},
         "BatchQueue": {"Type": "AWS::SQS::Queue", "Properties": {"RedrivePolicy": REDRIVE}},
         "InteractiveQueue": {"Type": "AWS::SQS::Queue", "Properties": {"RedrivePolicy": REDRIVE}},
-        "EventBus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "bus"}},
         "SlaWatchWatch": {
             "Type": "AWS::Events::Rule",
             "Properties": {"ScheduleExpression": "rate(5 minutes)", "State": "DISABLED"},
@@ -109,8 +108,8 @@ def test_a_stack_is_looked_at_with_boto3(erasure: Erasure, stack: Any) -> None:
     assert {found["tables", name] for name in TABLES} == {"ok"}
     assert found["tables", "Audit recovery"] == found["tables", "DeleteIds expiry"] == "problem"
     assert found["storage", "ControlBucket"] == found["storage", "ControlBucket public access"] == "warning"
-    assert found["logs", "PlanJobLogs"] == found["roles", "PlanJobRole"] == found["events", "EventBus"] == "ok"
-    assert found["functions", "PlanJob"] == "problem"
+    assert found["logs", "PlanJobLogs"] == found["roles", "PlanJobRole"] == "ok"
+    assert found["schedules", "SlaWatchWatch"] == found["functions", "PlanJob"] == "problem"
 
 
 def test_the_mode_of_the_key_is_held_against_the_stack(erasure: Erasure, signed_in: None, stack: Any) -> None:

@@ -104,8 +104,9 @@ def check_schedules(account: Account, stack: StackView) -> Iterator[Check]:
     rules, functions = stack.of("AWS::Events::Rule"), stack.of("AWS::Lambda::Function")
     yield from missing("schedules", SCHEDULES, rules)
     for name, function in SCHEDULES.items():
-        if name in rules and function in functions:
-            yield from looked_at("schedules", name, _schedule, account, name, rules[name], functions[function])
+        if name in rules:
+            called = functions.get(function, "")
+            yield from looked_at("schedules", name, _schedule, account, name, rules[name], called)
 
 
 def _schedule(account: Account, name: str, rule: str, function: str) -> Check:
@@ -113,7 +114,7 @@ def _schedule(account: Account, name: str, rule: str, function: str) -> Check:
     if not str(found.get("State", "")).startswith("ENABLED"):
         return Check("schedules", name, "problem", "is switched off", f"`aws events enable-rule --name {rule}`")
     targets = account.look("events", "list_targets_by_rule", Rule=rule).get("Targets", [])
-    if not any(str(each.get("Arn", "")).endswith(f":function:{function}") for each in targets):
+    if not function or not any(str(each.get("Arn", "")).endswith(f":function:{function}") for each in targets):
         return Check("schedules", name, "problem", "does not call its function", DEPLOY_AGAIN)
     if not any(_allows(each, "events.amazonaws.com", found.get("Arn")) for each in _statements(account, function)):
         return Check("schedules", name, "problem", "may not call its function", DEPLOY_AGAIN)
