@@ -21,7 +21,17 @@ from erasure_client.testing._erasing import ACCESS, Erasing
 from erasure_client.testing._exchange import HELLOJOHN, MAX_BULK_BODY, Call, Reply, Route, Whom
 from erasure_client.testing._maps import whose_rule
 from erasure_client.testing._native import Command, Requests
-from erasure_client.testing._records import CANCELLED, FAILED, HELD, OPEN, REQUESTED, Disabled, Record, Tombstone
+from erasure_client.testing._records import (
+    CANCELLED,
+    FAILED,
+    HELD,
+    OPEN,
+    REQUESTED,
+    STARTED,
+    Disabled,
+    Record,
+    Tombstone,
+)
 from erasure_client.testing._state import State
 
 READ, WRITE = "users:read", "users:write"
@@ -35,7 +45,6 @@ _ATTENTION = (
 )
 _HELD = "The user's data is under a legal hold and cannot be deleted at present."
 _HELD_SESSIONS = "The user's data is under a legal hold: the sessions cannot be deleted, and the user was not disabled."
-_WAITS_FOR_HOLD = "The deletion of this user waits for the end of a legal hold and cannot be called off until then."
 _ACCEPTED_BUT_HELD = "The deletion is accepted but is not being carried out at present: a legal hold has been put."
 _SESSIONS_LEFT = "The user is disabled, but not all sessions have been seen gone yet. Calling again is safe."
 _ONE = "/v1/users/{user_id}"
@@ -194,8 +203,8 @@ class Accounts:
 
     def _call_off(self, whom: Whom, key_id: str) -> None:
         for record in self._waiting(whom):
-            if record.state != REQUESTED:
-                raise conflict(_WAITS_FOR_HOLD if record.state == HELD else "The deletion of this user has begun.")
+            if record.state == STARTED:
+                raise conflict("The deletion of this user has begun.")
             self._erasing.cancel(record, key_id)
 
     def _waiting(self, whom: Whom) -> list[Record]:

@@ -140,24 +140,16 @@ class Erasing:
 
     def start(self, record: Record) -> bool:
         """Let a job begin; whether it has."""
-        if not self._is_due(record):
+        if not self._is_due(record) or not self._claim(record, self._next_attempt(record)):
             return False
-        hold = self._state.hold_of(record.whom)
-        if hold is not None:
-            self.hold(record, hold)
-            return False
-        self._claim(record, self._next_attempt(record))
         record.working = {target.name: ("waiting", 0) for target in self.targets(record)}
         return True
 
     def work(self, record: Record, categories: Sequence[str] | None = None, *, at_once: bool = False) -> None:
         """A whole job. ``at_once``: while a caller waits. ``categories``: of these only, the rest being to come."""
-        hold = self._state.hold_of(record.whom)
-        if hold is not None:
-            self.hold(record, hold)
+        is_claimed = bool(record.working) and self._state.hold_of(record.whom) is None
+        if not is_claimed and not self._claim(record, 0 if at_once else self._next_attempt(record), categories):
             return
-        if not record.working:
-            self._claim(record, 0 if at_once else self._next_attempt(record), categories)
         record.working, record.sent = {}, False
         covered = [target for target in self.targets(record) if categories is None or target.category in categories]
         latest = [self._erase(record, target) for target in covered]
@@ -174,12 +166,17 @@ class Erasing:
     def _next_attempt(self, record: Record) -> int:
         return max(record.attempt + 1, *_retried(record))
 
-    def _claim(self, record: Record, attempt: int, categories: Sequence[str] | None = None) -> None:
+    def _claim(self, record: Record, attempt: int, categories: Sequence[str] | None = None) -> bool:
+        """Whether the request is a job's now; a hold that concerns it is found when it has been claimed."""
         now, state = self._state.now(), self._state
         if record.leaves_tombstone:
             state.tombstones.setdefault(record.whom, Tombstone(record.request_id))
         record.state, record.attempt = STARTED, attempt
         record.started_at = record.started_at or now
+        hold = state.hold_of(record.whom)
+        if hold is not None:
+            self.hold(record, hold)
+            return False
         record.is_partial = False
         covered = [target for target in self.targets(record) if categories is None or target.category in categories]
         wrong = [target for target in covered if target.wrong_id(record.whom, record.organization_ids)]
@@ -192,6 +189,7 @@ class Erasing:
             "refused": {target.name: "ambiguous_identifier" for target in wrong},
         }
         record.note("planned", now, details, f"planned:{job_id}")
+        return True
 
     def _erase(self, record: Record, target: Target) -> Outcome:
         state, scope = self._state, record.organization_ids
