@@ -17,22 +17,25 @@ TEST_PORT = int(os.environ.get("ERASURE_TEST_PORT", "4666"))
 """A port of the tests' own: they erase people, and a developer may be looking at the stack of the default port."""
 
 
-ON_THE_MACHINE = (
-    *("tests/e2e/", "tests/contract/", "tests/client/"),
-    *("tests/functional/test_local_", "tests/unit/test_build.py"),
-)
-"""Tests that need the stack, or other processes with ports of their own."""
+TOGETHER = {
+    "the stack": ("tests/e2e/", "tests/client/", "tests/functional/test_local_", "tests/unit/test_build.py"),
+    "the engines": ("tests/contract/",),
+}
+"""Tests that share something dear: the deployed stack and the machine's ports beside it, or the emulators' processes."""
 
 
 class _BesideTheStack(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "the machine" if path.startswith(ON_THE_MACHINE) else path
+        return next((name for name, paths in TOGETHER.items() if path.startswith(paths)), path)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _BesideTheStack:
-    """Two workers share the tests: :data:`ON_THE_MACHINE` is one worker's, in its order; the rest goes file by file."""
+    """Two workers share the tests: each part of :data:`TOGETHER` is one worker's, in its order; the rest goes by file.
+
+    In the order of their folders, in which those parts come first: they take longest."""
+    config.option.loadscopereorder = False
     return _BesideTheStack(config, log)
 
 
