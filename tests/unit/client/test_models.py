@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erasure_client._models import (
@@ -118,6 +118,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize(("make", "body", "needed"), SAMPLES, ids=NAMES)
+@settings(max_examples=25)
 @given(changes=st.data())
 def test_any_answer(
     make: Callable[[Any], Any], body: Mapping[str, Any], needed: set[str], changes: st.DataObject
