@@ -196,7 +196,7 @@ def due_text(request: ErasureRequest, since: datetime) -> Text:
     elif request.due_at <= since:
         text = Text(f"{local(request.due_at)}, late by {span((since - request.due_at).total_seconds())}", "bold red")
     elif request.sla is not None and request.sla.state == "at_risk":
-        text.append(f" (at risk: {request.sla.percent} % of the time is over)", "yellow")
+        text.append(f" (at risk: {request.sla.percent} % is over)", "yellow")
     return text
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from erasure_client import ErasureRequest, Target
 
 _ENDED = frozenset({"erased", "detached", "redacted", "retained", "blocked", "already_absent", "reported"})
-_HEAD_LINES = 12
+_HEAD_LINES = 13
 """Of the view and the terminal's prompt, beside the targets' rows."""
 _FEWEST_ROWS = 4
 
@@ -152,7 +152,9 @@ class _Screen:
         grid = Table.grid(padding=(0, 2))
         if request.targets:
             of = f"{ended} of {counted(len(request.targets), 'target', 'targets')} at their end"
-            grid.add_row("progress", ProgressBar(total=len(request.targets), completed=ended, width=24), of)
+            bar = Table.grid(padding=(0, 2))
+            bar.add_row(ProgressBar(total=len(request.targets), completed=ended, width=24), of)
+            grid.add_row("progress", bar)
         grid.add_row("age", age)
         grid.add_row("due", due_text(request, at))
         return grid
