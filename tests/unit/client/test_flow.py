@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from erasure_client._flow import LONGEST_PAUSE, Flow, Pause, Retries, Send, Tell, run_async, send, with_key
+from erasure_client._flow import LONGEST_PAUSE, Flow, Pause, Retries, Send, Tell, carry_out, run_async, send, with_key
 from erasure_client._wire import Answer, Call
 from erasure_client.errors import (
     ConfigurationError,
@@ -97,6 +97,14 @@ def test_some_errors_are_final(driver: Driver) -> None:
     with pytest.raises(ServiceError):
         driver.run(send(LOOK, Retries(), is_final=lambda error: error.request_id is not None), service)
     assert len(service.calls) == 1
+
+
+@pytest.mark.parametrize("success", [answer(200, {}), answer(202, {}), answer(206)])
+def test_done_is_said_in_one_way(driver: Driver, success: Answer) -> None:
+    """What is answered with 204 is done; another success is not the service's, and nothing counts as done."""
+    driver.run(carry_out(CHANGE, Retries()), Service.of(answer(204)))
+    with pytest.raises(UnexpectedAnswerError):
+        driver.run(carry_out(CHANGE, Retries()), Service.of(success))
 
 
 @given(

@@ -8,7 +8,7 @@ from typing import Any
 
 from erasure_client._arguments import moment_text, texts_of
 from erasure_client._face import AsyncFace, Face
-from erasure_client._flow import Flow, Retries, send, with_key
+from erasure_client._flow import Flow, Retries, carry_out, send, with_key
 from erasure_client._models_others import ApiKey
 from erasure_client._reading import Body
 from erasure_client._subjects import check_id
@@ -42,7 +42,7 @@ def all_keys(retries: Retries) -> Flow[tuple[ApiKey, ...]]:
 
 def revoke(key_id: str, retries: Retries, idempotency_key: str | None = None) -> Flow[None]:
     path = f"{PATH}/{segment(check_id(key_id, 'key_id'))}"
-    yield from send(with_key(Call("DELETE", path, f"DELETE {PATH}/{{key_id}}"), idempotency_key), retries)
+    yield from carry_out(with_key(Call("DELETE", path, f"DELETE {PATH}/{{key_id}}"), idempotency_key), retries)
 
 
 class ApiKeys(Face):

@@ -131,6 +131,15 @@ def send(
         yield Pause(pause)
 
 
+def carry_out(call: Call, retries: Retries) -> Flow[None]:
+    """Send a call that is answered with 204. Any other success is not the service's, and nothing has been done."""
+    answer = yield from send(call, retries)
+    if answer.status != 204:
+        raise UnexpectedAnswerError(
+            "The answer does not say that it is done. Is this the service's address?", answer.status
+        )
+
+
 def _may_retry(failure: RefusedError | UnexpectedAnswerError, is_final: Callable[[RefusedError], bool]) -> bool:
     if isinstance(failure, UnexpectedAnswerError) or is_final(failure):
         return False

@@ -8,7 +8,7 @@ from typing import Any
 
 from erasure_client._arguments import moment_text, texts_of
 from erasure_client._face import AsyncFace, Face
-from erasure_client._flow import Flow, Retries, send, with_key
+from erasure_client._flow import Flow, Retries, carry_out, send, with_key
 from erasure_client._models_others import Hold
 from erasure_client._paging import LONGEST_PAGE, Listing, entries, entries_async
 from erasure_client._subject_calls import call_about
@@ -44,7 +44,7 @@ def get(subject: SubjectLike, retries: Retries) -> Flow[Hold]:
 
 
 def lift(subject: SubjectLike, retries: Retries, idempotency_key: str | None = None) -> Flow[None]:
-    yield from send(with_key(call_about(PATH, "DELETE", subject), idempotency_key), retries)
+    yield from carry_out(with_key(call_about(PATH, "DELETE", subject), idempotency_key), retries)
 
 
 def listing(limit: int | None, page_size: int) -> Listing[Hold]:

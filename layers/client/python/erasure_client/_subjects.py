@@ -77,9 +77,6 @@ def check_id(value: object, what: str) -> str:
         raise ConfigurationError(f"{what} must be a text")
     if not value:
         raise ConfigurationError(f"{what} must not be empty")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        # The error at hand shows the id.
-        raise ConfigurationError(f"{what} must not hold unpaired surrogates") from None
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ConfigurationError(f"{what} must not hold unpaired surrogates")
     return value

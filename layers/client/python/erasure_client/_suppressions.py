@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 from erasure_client._face import AsyncFace, Face
-from erasure_client._flow import Flow, Retries, send, with_key
+from erasure_client._flow import Flow, Retries, carry_out, send, with_key
 from erasure_client._models_others import Suppression
 from erasure_client._paging import LONGEST_PAGE, Listing, entries, entries_async
 from erasure_client._subject_calls import call_about
@@ -21,7 +21,7 @@ def get(subject: SubjectLike, retries: Retries) -> Flow[Suppression]:
 
 
 def lift(subject: SubjectLike, retries: Retries, idempotency_key: str | None = None) -> Flow[None]:
-    yield from send(with_key(call_about(PATH, "DELETE", subject), idempotency_key), retries)
+    yield from carry_out(with_key(call_about(PATH, "DELETE", subject), idempotency_key), retries)
 
 
 def listing(limit: int | None, page_size: int) -> Listing[Suppression]:
