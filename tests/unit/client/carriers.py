@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from erasure_client import AsyncErasureClient, ErasureClient
 from erasure_client._flow import Flow, run, run_async
 from erasure_client._wire import Answer, Call
 from erasure_client.errors import NoAnswerError
@@ -86,10 +87,17 @@ class Driver:
     def run(self, flow: Flow[T], service: Service) -> T:
         return asyncio.run(run_async(flow, _Async(service))) if self.is_async else run(flow, service)
 
+    def through(self, action: Callable[[Any], Any], **options: Any) -> Any:
+        """What the action gets from a client that is made with the options and closed afterwards."""
+        if not self.is_async:
+            with ErasureClient(**options) as client:
+                return action(client)
 
-def chances(values: Iterable[float]) -> Callable[[], float]:
-    """One after the other."""
-    return iter(values).__next__
+        async def main() -> Any:
+            async with AsyncErasureClient(**options) as client:
+                return await action(client)
+
+        return asyncio.run(main())
 
 
 def body_of(call: Call) -> Mapping[str, Any]:
