@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -122,6 +123,33 @@ def test_the_mode_of_the_key_is_held_against_the_stack(erasure: Erasure, signed_
     )
     checks = checks_of(erasure("doctor", "--stack-name", STACK, "--json").stdout)
     assert checks["service", "key mode"]["status"] == "problem"
+
+
+def test_the_address_has_to_be_the_stack_s(erasure: Erasure, signed_in: None, service: FakeService, stack: Any) -> None:
+    """Where the address tells whose it is, and it is not this stack's, the two are not compared."""
+    env = {"ERASURE_URL": "https://abc123.execute-api.us-east-1.amazonaws.com"}
+    checks = checks_of(erasure("doctor", "--stack-name", STACK, "--json", env=env).stdout)
+    assert checks["service", "stack"]["status"] == "problem"
+    assert ("data map", "accounts") not in checks
+
+
+def test_credentials_are_missed_by_who_asks_for_a_stack(
+    erasure: Erasure, signed_in: None, config: Path, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without AWS credentials a stack that was named is a problem; the profile's is unknown to whoever has but the
+    key."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    asked = erasure("doctor", "--stack-name", STACK, "--json")
+    assert (asked.exit_code, checks_of(asked.stdout)["stack", "credentials"]["status"]) == (1, "problem")
+    config.parent.mkdir()
+    config.touch(0o600)
+    config.write_text(f'current = "own"\n[profiles.own]\nstack_name = "{STACK}"\n')
+    kept = erasure("doctor", "--json")
+    assert (kept.exit_code, checks_of(kept.stdout)["stack", "credentials"]["status"]) == (0, "unknown")
 
 
 def test_what_is_known_can_be_ignored(erasure: Erasure, stack: Any) -> None:

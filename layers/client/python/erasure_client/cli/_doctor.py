@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ _STYLES: Mapping[Status, str] = {
 }
 _WIDTH = 8
 _INDENT = 2 + _WIDTH + 1
+_API_ID = re.compile(r"//([a-z0-9]+)\.execute-api\.|/_aws/execute-api/([a-z0-9]+)/")
+"""Addresses that tell whose they are: AWS's and the emulator's. A domain of one's own does not."""
 _INSTALL = "pip install 'erasure-client[aws]'"
 
 
@@ -84,7 +87,11 @@ def _stack(
 
     if out.is_terminal:
         out.note(f"Looking at the stack {name} …", "dim")
-    return look_at_stack(Account(boto3_clients(region)), name)
+    stack, checks = look_at_stack(Account(boto3_clients(region)), name)
+    if not is_asked_for and checks[0].name == "credentials":
+        # The profile names the stack for whoever has credentials.
+        checks = [replace(checks[0], status="unknown")]
+    return stack, checks
 
 
 def _service(session: Session, url: str | None, stack: StackView | None) -> list[Check]:
@@ -103,14 +110,19 @@ def _service(session: Session, url: str | None, stack: StackView | None) -> list
     seen = look_with_key(session.client, key)
     checks += seen.checks
     if stack is not None:
-        checks += _against(stack, key, None if seen.data_map is None else seen.data_map.document)
+        checks += _against(stack, url, key, None if seen.data_map is None else seen.data_map.document)
     return checks
 
 
-def _against(stack: StackView, key: str, document: Mapping[str, Any] | None) -> Iterable[Check]:
+def _against(stack: StackView, url: str, key: str, document: Mapping[str, Any] | None) -> Iterable[Check]:
     """What the API says against what the stack says."""
     from erasure_client.cli._doctor_aws import check_map
 
+    named = _API_ID.search(url)
+    if named is not None and (named[1] or named[2]) != stack.outputs.get("ApiId"):
+        step = "Name the stack that belongs to the address: `erasure profiles list`, --stack-name."
+        yield Check("service", "stack", "problem", "the address is another API's than this stack's", step)
+        return
     mode = stack.parameters.get("KeyMode", "")
     if mode and not key.startswith(f"sk_{mode}_"):
         step = f"Sign in with a key that begins with sk_{mode}_: `erasure login`."

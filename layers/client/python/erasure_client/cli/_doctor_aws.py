@@ -47,7 +47,7 @@ def look_at_stack(account: Account, stack_name: str) -> tuple[StackView | None, 
         step = "Look at the name and the region: --stack-name, --region, `erasure profiles list`."
         return None, [Check("stack", "status", "problem", "there is no stack of this name here", step)]
     except NotSignedInError as error:
-        return None, [Check("stack", "status", "problem", error.said, error.next)]
+        return None, [Check("stack", "credentials", "problem", error.said, error.next)]
     except NotSeenError as error:
         return None, [Check("stack", "status", "unknown", error.said, error.next)]
     checks = [*_status(stack), *_settings(stack)]
