@@ -21,7 +21,7 @@ TOGETHER = {
     "the stack": ("tests/e2e/", "tests/client/", "tests/functional/test_local_", "tests/unit/test_build.py"),
     "the engines": ("tests/contract/",),
 }
-"""Tests that share something dear: the deployed stack and the machine's ports beside it, or the emulators' processes."""
+"""Tests that share something dear: the deployed stack, and ports of the machine; or the emulators' processes."""
 
 
 class _BesideTheStack(LoadScopeScheduling):  # type: ignore[misc]
