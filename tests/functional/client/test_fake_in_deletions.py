@@ -222,6 +222,24 @@ class TestPeople:
 
         both.play(story)
 
+    def test_what_stays(self, both: Both) -> None:
+        """A repeated confirmation of what has ended, and left something, is a 202: not everything is gone."""
+
+        def story(caller: Caller) -> None:
+            caller.side.put_user("ann", 3)
+            caller.side.keep("files", 3, 1, None)
+            path, token = f"{OWN}/confirm-delete?timeout=0", caller.side.token("ann")
+            body = {"delete_id": caller.send("DELETE", OWN, key=token)["delete_id"]}
+            request_id = caller.send("POST", path, body, key=token, once="c")["request_id"]
+            caller.side.run()
+            caller.send("POST", path, body, key=token, once="c")
+            assert caller.seen[-1].status == 202
+            for seen in caller.seen[-2:]:
+                seen.body.pop("status_url")
+            caller.send("GET", f"{OWN}/erasure-requests/{request_id}", key=token)
+
+        both.play(story)
+
     def test_a_hold_between_the_steps(self, both: Both) -> None:
         """The erasure is accepted, and waits for the hold's end."""
 

@@ -126,6 +126,27 @@ class TestStories:
 
         both.play(story)
 
+    def test_what_stays(self) -> None:
+        """What the law or a lock keeps is told with its number, its end and its reason; the request is finished."""
+
+        def story(caller: Caller) -> None:
+            caller.side.put_user("ann", 5)
+            caller.side.keep("memberships", 5, 2, None)
+            caller.side.keep("audit-events", 5, 5, "tax law")
+            request_id = caller.send("POST", REQUESTS, for_users("ann"))["requests"][0]["request"]["id"]
+            caller.side.run()
+            told = caller.send("GET", f"{REQUESTS}/{request_id}")
+            caller.send("GET", f"{REQUESTS}/{request_id}/audit")
+            assert (told["state"], told["targets"][4]["state"]) == ("finished", "retained")
+            # The service takes up what stays when its time has come. The fake does not.
+            for seen in caller.seen:
+                if isinstance(seen.body, dict):
+                    seen.body.pop("follow_up_at", None)
+
+        keeping = {**TARGETS[4], "retain": {"basis": "tax law", "for": "10y", "from": "at"}}
+        targets = [*TARGETS[:4], keeping, *TARGETS[5:]]
+        Both(Fake(targets), Real(targets)).play(story)
+
     def test_cancelling(self, both: Both) -> None:
         """A request is taken back, twice too, and nothing of it is erased."""
 

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
@@ -15,7 +15,9 @@ from aws_lambda_powertools.logging import Logger
 
 from erasure.domain.clock import ClockPolicy
 from erasure.domain.identifiers import new_request_id
+from erasure.domain.outcome import Kept
 from erasure.domain.subject import Subject, subject_digest
+from erasure.domain.times import format_time
 from erasure.entry.settings import SubjectApiSettings
 from erasure.entry.subject_api import make_subject_api
 from erasure.entry.tokens import Principal
@@ -28,7 +30,7 @@ from erasure.services.holds import end_due
 from erasure.services.release_due import release_due
 from erasure.services.self_deletion import SelfDeletionService
 from erasure.services.start_jobs import batch_job_id
-from erasure.targets.protocol import Deadline, SliceResult
+from erasure.targets.protocol import Deadline, SliceResult, VerifyResult
 from erasure_client.testing import FakeService
 from tests import fake_jobs
 from tests.functional.backend_calls import BackendApi
@@ -36,6 +38,7 @@ from tests.functional.backend_world import KEY, OTHER_TENANT, TARGETS, TENANT, B
 from tests.functional.client.handler_transport import HandlerTransport
 from tests.functional.test_h2o_api import ENVIRONMENT
 
+_UNTIL = datetime(2036, 1, 31, tzinfo=UTC)
 _TOLD_HEADERS = ("retry-after", "x-erasure-request-id", "www-authenticate", "content-type", "cache-control")
 _RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 _OWN_IDS = re.compile("(er|eb|lh)_[0-9A-Z]{26}")
@@ -83,6 +86,9 @@ class Side(Protocol):
 
     def mend(self, target: str) -> None: ...
 
+    def keep(self, target: str, count: int, kept: int, basis: str | None) -> None:
+        """Of so many things of the target, some stay until 2036; with a ``basis``, which the map has to name, too."""
+
     def suppress(self, user_id: str) -> None: ...
 
 
@@ -107,8 +113,8 @@ class Caller:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Returns the body as it was. A millisecond passes with each call, so that what is made has an order.
-        ``key``: default the tenant's own, ``""`` none; ``once``: idempotency key; ``body``: text as it is, anything else
-        as JSON."""
+        ``key``: default the tenant's own, ``""`` none; ``once``: idempotency key; ``body``: text as it is, anything
+        else as JSON."""
         self.side.advance(timedelta(milliseconds=1))
         key = self.side.key if key is None else key
         sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
@@ -163,6 +169,9 @@ class Fake:
 
     def mend(self, target: str) -> None:
         self.service.mend(target)
+
+    def keep(self, target: str, count: int, kept: int, basis: str | None) -> None:  # noqa: ARG002 - the other side's
+        self.service.retain(target, basis=basis, until=_UNTIL, most=kept)
 
     def suppress(self, user_id: str) -> None:
         self.service.suppress(user_id)
@@ -230,6 +239,11 @@ class Real:
 
     def mend(self, target: str) -> None:
         del self.world.target.always[target]
+
+    def keep(self, target: str, count: int, kept: int, basis: str | None) -> None:  # noqa: ARG002 - the other side's
+        self.world.target.always[target] = SliceResult(count - kept, done=True)
+        stays = Kept(kept, format_time(_UNTIL))
+        self.world.target.always[f"{target}:verify"] = VerifyResult(0, complete=True, kept=stays)
 
     def suppress(self, user_id: str) -> None:
         digest = subject_digest(KEY, Subject(TENANT, user_id))

@@ -20,8 +20,9 @@ _MAX_ORGANIZATIONS_BYTES = 25 * 1024
 _MAX_COPIED_BYTES = 2 * 1024 * 1024
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of the fake
-    """An answer that says no, before a family puts it into its envelope. ``errors``: pairs of field and rule.
+class Refused(ValueError):  # noqa: N818 - an answer, not a fault of the fake
+    """An answer that says no, before a family puts it into its envelope; and what a test is told that gives the fake
+    what the service would not take. ``errors``: pairs of field and rule.
     ``frees_key``: the call's idempotency key may be used for another one."""
 
     def __init__(

@@ -97,6 +97,8 @@ class Call:
         try:
             pairs_hook = None if self.caller is None else _no_key_twice
             value = json.loads(self.content.decode(), parse_constant=_no_constant, object_pairs_hook=pairs_hook)
+        except BrokenRuleRefused:
+            raise
         except (ValueError, RecursionError):
             raise _malformed("must be JSON") from None
         if not isinstance(value, dict):
