@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import click
 import pytest
 
 from erasure_client import AuditTrail, Subject
@@ -64,6 +65,19 @@ def test_it_asks_before_it_erases(
     assert "cannot be brought back" in result.stderr
     assert "  user ann\n  user [red]\\u202ebob\n" in result.stderr
     assert f"at {service.url}, tenant: the key's own" in result.stderr
+
+
+def test_no_answer_is_no(erasure: Erasure, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves at the question has done nothing, and is told so."""
+
+    def leave(*_: object, **__: object) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", leave)
+    result = erasure("request", "ann", is_interactive=True)
+    assert result.exit_code == 130
+    assert "error: Nothing was done." in result.stderr
+    assert service.calls == []
 
 
 def test_many_are_not_all_named_in_the_question(erasure: Erasure, service: FakeService) -> None:

@@ -146,6 +146,20 @@ def test_the_environment_comes_before_the_current_profile(session: Session, monk
     assert (profile.url, profile.key, profile.tenant) == ("https://other.example.com", "sk_test_other", "globex")
 
 
+def test_the_environment_is_not_mixed_with_a_profile_that_nobody_has_named(
+    session: Session, file: ProfileFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another key does not act for the tenant of the profile that happens to be current; the file is not even read."""
+    monkeypatch.setenv("ERASURE_URL", "https://other.example.com")
+    monkeypatch.setenv("ERASURE_API_KEY", "sk_test_other")
+    file.path.chmod(0o666)
+    assert session.profile.tenant is None
+    file.path.chmod(0o600)
+    monkeypatch.setenv("ERASURE_PROFILE", "prod")
+    named = Session().profile
+    assert (named.tenant, named.key) == ("acme", "sk_test_other")
+
+
 def test_a_profile_that_is_named_comes_before_the_environment(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

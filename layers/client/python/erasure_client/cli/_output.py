@@ -133,7 +133,12 @@ class Output:
                 Exit.USAGE,
                 "not_confirmed",
             )
-        if not click.confirm("\n".join(clean(line) for line in question.split("\n")), err=True):
+        try:
+            meant = click.confirm("\n".join(clean(line) for line in question.split("\n")), err=True)
+        except click.Abort:
+            self.note("")
+            raise CommandError("Nothing was done.", None, Exit.INTERRUPTED, "interrupted") from None
+        if not meant:
             raise CommandError("Nothing was done.", None, Exit.REFUSED, "not_confirmed")
 
     def error(self, error: CommandError) -> int:

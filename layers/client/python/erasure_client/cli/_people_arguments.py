@@ -27,7 +27,8 @@ class When(click.ParamType):
         ahead = _AHEAD.fullmatch(value)
         try:
             if ahead:
-                return datetime.now(UTC) + timedelta(**{_UNITS[ahead[2]]: int(ahead[1])})
+                # Whole seconds: it can be written down, and given again as the same moment.
+                return datetime.now(UTC).replace(microsecond=0) + timedelta(**{_UNITS[ahead[2]]: int(ahead[1])})
             at = datetime.fromisoformat(value)
             if at.tzinfo is None:
                 self.fail("the time has no offset. Write 2027-01-31T12:00:00+01:00, or …Z for UTC", param, ctx)

@@ -39,11 +39,15 @@ class Session:
     @cached_property
     def profile(self) -> Profile:
         """The profile that holds. One that is named by the option comes before the environment's ``ERASURE_URL``,
-        ``ERASURE_API_KEY`` and ``ERASURE_TENANT``, any other after them. Raises :class:`CommandError`."""
+        ``ERASURE_API_KEY`` and ``ERASURE_TENANT``, any other after them; an address and a key of the environment are
+        not mixed with a profile that nobody has named. Raises :class:`CommandError`."""
+        name, environment = self.profile_name or os.environ.get(PROFILE_VARIABLE), _environment()
+        if name is None and environment.url and environment.key:
+            return environment
         profiles = self.file.read()
-        name = self.profile_name or os.environ.get(PROFILE_VARIABLE) or profiles.current
+        name = name or profiles.current
         if name is None:
-            return _environment()
+            return environment
         kept = profiles.by_name.get(name)
         if kept is None:
             raise CommandError(
@@ -53,8 +57,8 @@ class Session:
                 "usage",
             )
         if self.profile_name:
-            return _joined(kept, _environment(), name)
-        return _joined(_environment(), kept, name)
+            return _joined(kept, environment, name)
+        return _joined(environment, kept, name)
 
     def client(self) -> ErasureClient:
         """The client of this run; it is closed with it. Raises :class:`CommandError` if nobody is signed in."""

@@ -52,7 +52,8 @@ def watch_request(session: Session, out: Output, request_id: str, timeout: float
     """Follow one to its end; seconds. Returns the exit code; raises what :meth:`client.requests.wait` raises, but for
     requests that need attention, are held or cancelled: of those the last look is shown."""
     client = session.client()
-    follower: _Lines | _Screen = _Screen(out.console) if out.is_terminal else _Lines(out)
+    is_screen = out.is_terminal and not out.console.is_dumb_terminal
+    follower: _Lines | _Screen = _Screen(out.console) if is_screen else _Lines(out)
     try:
         with follower:
             client.requests.wait(request_id, timeout=timeout, on_progress=follower.show)
