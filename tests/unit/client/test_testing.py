@@ -448,7 +448,7 @@ class TestTheObject:
         [
             lambda service: service.add_user("a\nb"),
             lambda service: service.hold("ann", reason="about ann"),
-            lambda service: FakeService(data_map={"version": 1, "targets": []}),
+            lambda _service: FakeService(data_map={"version": 1, "targets": []}),
         ],
     )
     def test_what_the_service_would_not_take(self, service: FakeService, mistake: Any) -> None:
