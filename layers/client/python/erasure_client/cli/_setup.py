@@ -36,7 +36,8 @@ def keys() -> None:
     type=click.Choice(SCOPES),
     multiple=True,
     required=True,
-    help="What it may do (may be repeated). Nothing that your own key may not.",
+    metavar="SCOPE",
+    help=f"What it may do (may be repeated): {', '.join(SCOPES)}. Nothing that your own key may not.",
 )
 @click.option("--name", default="", metavar="TEXT", help="By which to tell it from others.")
 @click.option("--valid-until", type=WHEN, metavar="WHEN", help="It stops working then.")
