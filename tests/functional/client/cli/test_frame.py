@@ -67,6 +67,19 @@ def test_the_help_lists_every_command(erasure: Erasure) -> None:
             assert re.search(rf"^  {name} +\S", result.stdout, re.MULTILINE), name
 
 
+def test_every_command_takes_json_and_explains_itself(erasure: Erasure) -> None:
+    """Every command has ``--json``, but for what prints another program's text, and help that fits 80 columns."""
+    checked = 0
+    for name, command in every_command():
+        result = erasure(*name.split(), "--help")
+        if command.add_help_option:
+            assert "--json" in result.stdout, name
+            assert all(len(line) <= 80 for line in result.stdout.splitlines()), name
+            assert len(result.stdout.splitlines()[2]) > 10, name
+            checked += 1
+    assert checked >= 25
+
+
 def test_every_command_of_a_module_is_found() -> None:
     """No command is written and then forgotten in the table of commands."""
     named = {name: module for section in SECTIONS.values() for name, module in section.items()}
@@ -220,4 +233,4 @@ def test_without_the_extra_it_says_what_to_install(
     assert erasure_client.cli.main() == 2
     told = capsys.readouterr().err
     assert "rich" in told
-    assert "pip install 'erasure-client[cli]'" in told
+    assert "pip install './layers/client[cli]'" in told

@@ -14,7 +14,7 @@ def main() -> int:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(f"error: the command line needs {', '.join(missing)}, which is not installed\n")
-        sys.stderr.write("next: pip install 'erasure-client[cli]'\n")
+        sys.stderr.write("next: from a clone of the project, pip install './layers/client[cli]'\n")
         return 2
     from erasure_client.cli._app import app
 

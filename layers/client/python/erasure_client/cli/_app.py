@@ -105,12 +105,7 @@ def _misused(error: click.UsageError, out: Output) -> int:
 
 def commands(module: str) -> dict[str, click.Command]:
     """The commands of a module of this package, by name."""
-    try:
-        found = importlib.import_module(f"erasure_client.cli.{module}").COMMANDS
-    except ModuleNotFoundError as error:
-        if error.name != f"erasure_client.cli.{module}":
-            raise
-        return {}
+    found = importlib.import_module(f"erasure_client.cli.{module}").COMMANDS
     return {command.name: command for command in found}
 
 

@@ -77,7 +77,7 @@ def _address_of_stack(stack_name: str, region: str | None) -> str:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError as error:
-        advice = "pip install 'erasure-client[aws]', or give --url."
+        advice = "From a clone of the project, `pip install './layers/client[aws]'`; or give --url."
         raise CommandError("--stack-name needs boto3, which is not installed.", advice, Exit.USAGE, "usage") from error
     try:
         stacks: list[Any] = boto3.client("cloudformation", region_name=region).describe_stacks(StackName=stack_name)[
