@@ -61,7 +61,7 @@ class _App(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, section in SECTIONS.items():
             found = [(name, self.get_command(ctx, name)) for name in section]
-            rows = [(name, command.get_short_help_str(100)) for name, command in found if command is not None]
+            rows = [(name, command.get_short_help_str(150)) for name, command in found if command is not None]
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
