@@ -13,12 +13,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import Result
 
 from erasure_client import _http
 from erasure_client.cli import _bulk_run, _journal
+from erasure_client.cli._bulk_progress import LineProgress
+from erasure_client.cli._output import Output
 from erasure_client.cli._session import Session
+from erasure_client.testing import FakeService
 from tests.functional.client.cli.command_runs import run_command
 from tests.functional.client.cli.counting_service import CountingService
 
@@ -50,7 +54,7 @@ class Runs:
         self.input.write_text("\n".join([header, *ids]) + "\n", encoding="utf-8")
 
     def __call__(self, *options: str, file: str | None = None, piped: str | None = None, yes: bool = True) -> Result:
-        session = Session(transport=self.service.transport(), is_interactive=False)
+        session = Session(transport=self.service.transport(), is_interactive=not yes and piped is not None)
         arguments = ["bulk", file or str(self.input), "--results", str(self.results), *options, *(["--yes"] * yes)]
         return run_command(*arguments, obj=session, piped=piped)
 
@@ -167,6 +171,27 @@ class TestBeforeAnythingIsSent:
         assert not runs.results.exists()
         assert runs().exit_code == 0
 
+    def test_what_it_asks(self, runs: Runs) -> None:
+        """How many it is about, where, and how much of them; a no is a no."""
+        runs.write("ann", "ben", "ann", '""')
+        how = ("--category", "content", "--organization", "org_1", "--not-before", "+36h", "--skip-bad-lines")
+        asked = runs(*how, piped="n\n", yes=False)
+        assert asked.exit_code == 1
+        for part in (
+            "2 subjects",
+            "not before",
+            "example.com",
+            "acme",
+            "content",
+            "1 organization",
+            "1 duplicate, 1 that",
+        ):
+            assert part in asked.stderr
+        assert runs.service.calls == []
+        assert not runs.results.exists()
+        assert runs(*how, piped="y\n", yes=False).exit_code == 3
+        assert runs.service.requests_of_each() == {"ann": 1, "ben": 1}
+
     def test_a_file_of_somebody_else_is_not_written_over(self, runs: Runs) -> None:
         """A results' file that no bulk has begun is refused and stays as it is; so is one for its journal."""
         runs.write("ann")
@@ -269,6 +294,17 @@ class TestAgain:
         assert result.exit_code == 6
         assert "Another process" in result.stderr
         assert runs.service.calls == []
+
+    def test_a_service_that_does_not_answer(self, runs: Runs) -> None:
+        """Exit code 8, and the same command goes on when it does."""
+        runs.write("ann")
+        without = Session(transport=httpx.MockTransport(lambda _: httpx.Response(501, json={})), is_interactive=False)
+        command = ("bulk", str(runs.input), "--results", str(runs.results), "--yes")
+        failed = run_command(*command, obj=without)
+        assert failed.exit_code == 8
+        assert "Run the same command again" in failed.stderr
+        assert runs().exit_code == 0
+        assert runs.service.requests_of_each() == {"ann": 1}
 
     def test_results_that_were_changed_are_refused(self, runs: Runs) -> None:
         """Results that somebody has changed are not built upon."""
@@ -381,6 +417,21 @@ class TestAnswersThatWereLost:
         assert set(runs.service.requests_of_each().values()) == {1}
 
 
+class TestProgress:
+    def test_a_line_now_and_then(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without a terminal: done and total, what became of them, the rate and the time left, every ten seconds."""
+        moments = iter([0.0, 3.0, 10.0, 12.0])
+        counts = _bulk_run.Counts()
+        counts.by_status["accepted"] = 500
+        progress = LineProgress(Output(), 2_000, counts, lambda: next(moments))
+        for accepted in (600, 1_000, 1_100):
+            counts.by_status["accepted"] = accepted
+            progress.show(counts)
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err == "1,000 of 2,000 lines, 1,000 accepted, 0 refused, 50 a second, 0:20 left\n"
+
+
 class Died(BaseException):
     """Instead of a kill."""
 
@@ -417,6 +468,26 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, *, chunks: int) -> None:
         return send(*arguments)
 
     monkeypatch.setattr(_bulk_run.BulkRun, "_send", send_and_interrupt)
+
+
+def test_a_lost_answer(tmp_path: Path) -> None:
+    """Against the service in memory: an answer that is lost after the work was done makes nothing twice."""
+    fake = FakeService()
+    path, results = tmp_path / "people.csv", tmp_path / "results.jsonl"
+    path.write_text("user_id\n" + "\n".join(names(5)) + "\na/b\n")
+    fake.lose_next_answer()
+    environment = {"ERASURE_URL": fake.url, "ERASURE_API_KEY": fake.api_key}
+    session = Session(transport=fake, is_interactive=False)
+    command = ("bulk", str(path), "--results", str(results), "--chunk", "3", "--yes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert run_command(*command, obj=session).exit_code == 3
+    made = {request.id: request.subject.id for request in fake.client().requests.list()}
+    assert sorted(str(each) for each in made.values()) == names(5)
+    lines = read_lines(results)
+    assert [made.get(line["request_id"]) for line in lines] == [*names(5), None]
+    assert lines[-1]["status"] == "refused"
 
 
 class TestKilled:
@@ -490,7 +561,7 @@ def ends_at(point: int | None, runs: Runs) -> bool:
                 return answer
 
             _http.HTTPCarrier.send = counted  # type: ignore[method-assign]
-            session = Session(is_interactive=False)
+            session = Session(transport=httpx.HTTPTransport(verify=False), is_interactive=False)
             options = ["bulk", str(runs.input), "--results", str(runs.results), "--chunk", "3", "--yes"]
             result = run_command(*options, obj=session)
             os._exit(0 if result.exit_code == 3 else 1)
@@ -522,9 +593,8 @@ class End:
         self.here()
         return written + os.write(descriptor, data[len(data) // 2 :])
 
-    def fsync(self, descriptor: int) -> None:
-        self.here()
-        os.fsync(descriptor)
+    def fsync(self, _descriptor: int) -> None:
+        # What a process has written outlives it, if not the machine: the disk need not be waited for here.
         self.here()
 
     def ftruncate(self, descriptor: int, size: int) -> None:

@@ -36,7 +36,9 @@ from erasure_client.cli._exits import CommandError, Exit
 from erasure_client.cli._journal import Heading, Journal
 from erasure_client.cli._output import Output
 from erasure_client.cli._people_arguments import When, scope_options, type_option, yes_option
+from erasure_client.cli._requests import whereabouts
 from erasure_client.cli._session import Session
+from erasure_client.cli._times import counted, local
 from erasure_client.errors import BrokenRule, ErasureClientError
 
 STDIN = "-"
@@ -275,18 +277,19 @@ def _prepare(session: Session, out: Output, options: Options, journal: Journal, 
 
 
 def _question(session: Session, options: Options, found: Survey) -> str:
-    profile = session.profile
-    lines = [f"About to erase {found.different:,} subjects that the input lists.", f"  service   {profile.url}"]
-    lines.append(f"  tenant    {profile.tenant or 'that of the key'}")
+    begins = "" if options.not_before is None else f", not before {local(options.not_before.at)}"
+    head = (
+        f"This erases the data of {counted(found.different, 'subject', 'subjects')}{begins}. It cannot be brought back."
+    )
+    lines = [head, *whereabouts(session)]
     if options.categories:
-        lines.append(f"  only      {', '.join(options.categories)}")
+        lines.append(f"  of these categories only: {', '.join(options.categories)}")
     if options.organization_ids:
-        lines.append(f"  within    {len(options.organization_ids)} organizations")
-    if options.not_before is not None:
-        lines.append(f"  from      {options.not_before.at.isoformat(timespec='seconds')}")
+        lines.append(f"  within {counted(len(options.organization_ids), 'organization', 'organizations')} only")
     if found.duplicates or found.invalid:
-        lines.append(f"  left out  {found.duplicates:,} lines that repeat one, {found.invalid:,} that cannot be sent")
-    return "\n".join([*lines, "What is erased cannot be brought back. Go on?"])
+        duplicates = counted(found.duplicates, "duplicate", "duplicates")
+        lines.append(f"  left out: {duplicates}, {found.invalid:,} that cannot be sent")
+    return "\n".join([*lines, "Go on?"])
 
 
 def _work(out: Output, options: Options, run: BulkRun, found: Survey, entries: Iterator[Any]) -> int:
