@@ -148,7 +148,7 @@ def test_credentials_are_missed_by_who_asks_for_a_stack(
     config.parent.mkdir()
     config.touch(0o600)
     config.write_text(f'current = "own"\n[profiles.own]\nstack_name = "{STACK}"\n')
-    kept = erasure("doctor", "--json")
+    kept = erasure("--profile", "own", "doctor", "--json")
     assert (kept.exit_code, checks_of(kept.stdout)["stack", "credentials"]["status"]) == (0, "unknown")
 
 

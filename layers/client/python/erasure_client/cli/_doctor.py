@@ -36,7 +36,7 @@ _WIDTH = 8
 _INDENT = 2 + _WIDTH + 1
 _API_ID = re.compile(r"//([a-z0-9]+)\.execute-api\.|/_aws/execute-api/([a-z0-9]+)/")
 """Addresses that tell whose they are: AWS's and the emulator's. A domain of one's own does not."""
-_INSTALL = "pip install 'erasure-client[aws]'"
+_INSTALL = "pip install './layers/client[aws]', from a clone of the project"
 
 
 @erasure_command("doctor")

@@ -102,7 +102,7 @@ def _unreached(error: Exception) -> Check:
 def _version(version: str) -> Check:
     if version.split(".")[:2] == __version__.split(".")[:2]:
         return Check("service", "version", "ok", f"{version}, as this client's")
-    step = f"pip install -U erasure-client, or deploy the service again. This client is {__version__}."
+    step = f"Install the client of the clone that is deployed, or deploy again. This client is {__version__}."
     return Check("service", "version", "warning", f"{version or 'not told'}, another than this client's", step)
 
 
