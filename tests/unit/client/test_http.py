@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ import httpx
 import pytest
 
 from erasure_client import AsyncErasureClient, ErasureClient
+from erasure_client._flow import Retries, send
 from erasure_client._http import LONGEST_ANSWER
+from erasure_client._wire import Call
 from erasure_client.errors import (
     ConfigurationError,
     NoAnswerError,
@@ -65,13 +68,25 @@ def test_the_order_of_a_body_is_kept(driver: Driver) -> None:
     assert asked[0].headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), b"bytes", {1, 2}])
+@pytest.mark.parametrize("value", [math.nan, object(), b"bytes", {1, 2}])
 def test_what_json_cannot_say_is_not_sent(driver: Driver, value: Any) -> None:
     """A document that is no JSON is refused before anything is sent."""
     transport, asked = replying(httpx.Response(200, json={}))
     with pytest.raises(ConfigurationError):
         driver.through(
             lambda client: client.data_map.put({"targets": value}), base_url=URL, api_key="sk_1", transport=transport
+        )
+    assert asked == []
+
+
+@pytest.mark.parametrize("body", [{"a": math.nan}, {"a": object()}, {"a": b""}, {("a",): 1}])
+def test_no_call_is_sent_with_what_json_cannot_say(driver: Driver, body: Any) -> None:
+    """Whatever a call is made of, what cannot be written as JSON is not sent."""
+    transport, asked = replying(httpx.Response(200, json={}))
+    call = Call("POST", "/v1/erasure-requests", "POST /v1/erasure-requests", body=body)
+    with pytest.raises(ConfigurationError):
+        driver.through(
+            lambda client: client._run(send(call, Retries(0))), base_url=URL, api_key="sk_1", transport=transport
         )
     assert asked == []
 

@@ -106,11 +106,20 @@ def test_a_kept_thing_is_told_after_a_204_too(driver: Driver) -> None:
     assert not deletion.is_complete
 
 
-@pytest.mark.parametrize("stranger", [answer(204), answer(202, WHEREABOUTS), answer(200, {}), answer(201, WHEREABOUTS)])
+STRANGERS = [
+    answer(204),
+    answer(202, WHEREABOUTS),
+    answer(200, {}),
+    answer(200, WHEREABOUTS, x_erasure_request_id=ID),
+    answer(201, WHEREABOUTS, x_erasure_request_id=ID),
+]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
 def test_only_the_services_own_answer_counts(driver: Driver, stranger: Reply) -> None:
     """A success that does not name a request, or is none of the two there are, is not taken for a deletion."""
     with pytest.raises(UnexpectedAnswerError):
-        driver.run(confirming(), Service.of(stranger))
+        driver.run(confirming(), Service.of(stranger, FINISHED))
 
 
 def test_accepted_is_followed_to_its_end(driver: Driver) -> None:

@@ -121,6 +121,13 @@ def test_progress_is_told_when_something_is_new(driver: Driver) -> None:
     ]
 
 
+def test_the_callers_pace_is_kept_when_looks_fail(driver: Driver) -> None:
+    """A look that fails is not repeated sooner than the caller wants to look."""
+    service = Service.of(shown(), LOST, BROKEN, LOST, shown("finished"))
+    driver.run(wait(ID, RETRIES, poll=20), service)
+    assert service.pauses == [20.0] * 4
+
+
 @pytest.mark.parametrize("trouble", [LOST, THROTTLED, BROKEN, problem(504, "x")])
 def test_looks_that_fail_are_survived(driver: Driver, trouble: Reply) -> None:
     """Once the request has been seen, any number of failed looks does not end the waiting."""
@@ -178,6 +185,8 @@ def test_failures_do_not_prolong_it(driver: Driver, trouble: Reply) -> None:
         driver.run(wait(ID, RETRIES, timeout=30), service)
     assert service.seconds <= 1030
     assert caught.value.__cause__ is not None
+    if trouble is THROTTLED:  # it asks for 40 seconds: there is no call within them
+        assert len(service.calls) == 2
 
 
 def test_slow_answers_do_not_prolong_it(driver: Driver) -> None:

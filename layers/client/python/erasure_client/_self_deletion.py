@@ -61,7 +61,7 @@ def confirm(
     ends_at = now + seconds
     path = "/users/current/confirm-delete"
     call = with_key(Call("POST", path, f"POST {path}", body={"delete_id": delete_id}), idempotency_key)
-    answer = yield from _confirmed(call, retries if seconds else Retries(0), ends_at)
+    answer = yield from _confirmed(call, retries, ends_at)
     request_id = answer.request_id
     # A stranger's 204 or 202 must not count: the service's own come with the request.
     if answer.status not in (202, 204) or not request_id:
