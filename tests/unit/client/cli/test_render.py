@@ -182,3 +182,14 @@ def test_a_dry_run_says_that_nothing_was_requested() -> None:
     text = shown(dry_runs_view([DryRun(Subject.user("ann"), targets)], NOW))
     assert "Nothing was requested." in text
     assert "cannot be erased: ambiguous_identifier" in text
+
+
+def test_names_are_whole_where_there_is_room() -> None:
+    """Nothing of a name or a category is cut off in a terminal that has room for it."""
+    seen = request_view(request("started", target("documents", "waiting"), target("files", "waiting")), NOW)
+    plan = Plan(Subject.user("ann"), "0" * 64, (PlanTarget("memberships", "membership", "delete", 2),))
+    run = DryRun(Subject.user("ann"), (PlannedTarget("memberships", "membership", "s3", "delete"),))
+    for view in (seen, plans_view([plan], NOW), dry_runs_view([run], NOW)):
+        assert "…" not in shown(view)
+        assert "  TARGET" in shown(view)
+        assert "CATEGORY" in shown(view)

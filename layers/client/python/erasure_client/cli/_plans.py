@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from erasure_client.cli._output import clean, plain, table
@@ -22,14 +21,14 @@ def plans_view(plans: Sequence[Plan], since: datetime) -> Group:
     """What would be found, subject by subject."""
     parts: list[RenderableType] = []
     for plan in plans:
-        rows = table("TARGET", "CATEGORY", "ACTION", "COUNT", "", right=("COUNT",), whole=("ACTION",))
+        rows = table("", "TARGET", "CATEGORY", "ACTION", "COUNT", "", right=("COUNT",), whole=("ACTION",))
         for each in plan.targets:
-            cells = (plain(each.name), plain(each.category), clean(each.action), _count(each), plain(_note(each)))
+            cells = ("", plain(each.name), plain(each.category), clean(each.action), _count(each), plain(_note(each)))
             rows.add_row(*cells)
         parts += [
             Text(subject_text(plan.subject), "bold"),
             *_begins(plan.not_before, since),
-            Padding(rows, (0, 0, 0, 2), expand=False),
+            rows,
         ]
         parts += [*_left_out(plan.out_of_scope), Text(f"plan hash  {clean(plan.plan_hash)}"), ""]
     return Group(*parts[:-1])
@@ -39,14 +38,16 @@ def dry_runs_view(found: Sequence[DryRun], since: datetime) -> Group:
     """What would be covered, subject by subject."""
     parts: list[RenderableType] = []
     for each in found:
-        rows = table("TARGET", "CATEGORY", "IN", "ACTION", "", whole=("IN", "ACTION"))
+        rows = table("", "TARGET", "CATEGORY", "IN", "ACTION", "", whole=("IN", "ACTION"))
         for target in each.targets:
             reason = plain(f"cannot be erased: {target.reason}" if target.reason else "", "bold red")
-            rows.add_row(plain(target.name), plain(target.category), clean(target.kind), clean(target.action), reason)
+            rows.add_row(
+                "", plain(target.name), plain(target.category), clean(target.kind), clean(target.action), reason
+            )
         parts += [
             Text(subject_text(each.subject), "bold"),
             *_begins(each.not_before, since),
-            Padding(rows, (0, 0, 0, 2), expand=False),
+            rows,
         ]
         parts += [*_left_out(each.out_of_scope), ""]
     return Group(*parts, Text("Nothing was requested."))

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -200,16 +199,17 @@ def due_text(request: ErasureRequest, since: datetime) -> Text:
     return text
 
 
-def targets_table(targets: Iterable[Target], marks: Sequence[str] = ()) -> Padding:
+def targets_table(targets: Iterable[Target], marks: Sequence[str] = ()) -> Table:
     """One row for each. ``marks``: what stands before the states, one for each."""
-    rows = table("TARGET", "CATEGORY", "STATE", "COUNT", "", right=("COUNT",), whole=("STATE",))
+    # Set in by an empty column: rich's Padding measures a table too narrow, and cuts names that there is room for.
+    rows = table("", "TARGET", "CATEGORY", "STATE", "COUNT", "", right=("COUNT",), whole=("STATE",))
     for place, target in enumerate(targets):
         state = state_text(target.state)
         if marks:
             state = Text.assemble((marks[place], "blue"), " ", state)
         count = number(target.count) + ("+" if target.at_least else "")
-        rows.add_row(plain(target.name), plain(target.category), state, count, plain(target_note(target)))
-    return Padding(rows, (0, 0, 0, 2), expand=False)
+        rows.add_row("", plain(target.name), plain(target.category), state, count, plain(target_note(target)))
+    return rows
 
 
 def target_note(target: Target) -> str:
