@@ -49,18 +49,17 @@ class Register:
             meant, reply = self.known[call.idempotency_key]
             return reply if meant == body else answer(409, {"code": "conflict", "message": "another body"})
         if (wrong := self._wrong(body["subjects"])) is not None:
-            field, rule = wrong
-            return answer(400, {"code": "invalid_request", "message": "x", "errors": [{"field": field, "rule": rule}]})
+            return answer(400, {"code": "invalid_request", "message": "x", "errors": [wrong]})
         reply = answer(202, {"batch_id": "b", "requests": [self._accept(each) for each in body["subjects"]]})
         self.known[call.idempotency_key] = (body, reply)
         return reply
 
-    def _wrong(self, subjects: list[Mapping[str, str]]) -> tuple[str, str] | None:
+    def _wrong(self, subjects: list[Mapping[str, str]]) -> dict[str, str] | None:
         for position, subject in enumerate(subjects):
             if subject["type"] not in ("user", "group"):
-                return f"subjects[{position}].type", "must be one of user, group, organization"
+                return {"field": f"subjects[{position}].type", "rule": "must be one of user, group, organization"}
         if len(subjects) == 1 and "/" in subjects[0]["id"]:
-            return "subjects[0].id", UNNAMEABLE
+            return {"field": "subjects[0].id", "rule": UNNAMEABLE, "reason": "ambiguous_identifier"}
         return None
 
     def _accept(self, subject: Mapping[str, str]) -> dict[str, Any]:
@@ -325,8 +324,9 @@ def test_any_bulk(subjects: list[Any], chunk_size: int) -> None:
 @pytest.mark.parametrize(
     ("errors", "refusal"),
     [
-        ([("subjects[0].id", UNNAMEABLE)], (0, "ambiguous_identifier")),
-        ([("subjects[0].id", "is covered by no target of the data map as it is asked for")], (0, "not_covered")),
+        ([("subjects[0].id", UNNAMEABLE, "ambiguous_identifier")], (0, "ambiguous_identifier")),
+        ([("subjects[0].id", "is covered by no target", "not_covered")], (0, "not_covered")),
+        ([("subjects[0].id", "breaks a rule of a later version", "new_reason")], (0, "new_reason")),
         ([("subjects[12].id", "must have 1 to 256 characters")], (12, "invalid_identifier")),
         ([("subjects[3].type", "must be one of user")], (3, "invalid_type")),
         ([("subjects", "must not name more than 1000 different ones")], None),
@@ -337,7 +337,7 @@ def test_any_bulk(subjects: list[Any], chunk_size: int) -> None:
     ],
     ids=str,
 )
-def test_whose_refusal_it_is(errors: list[tuple[str, str]], refusal: tuple[int, str] | None) -> None:
+def test_whose_refusal_it_is(errors: list[tuple[str, ...]], refusal: tuple[int, str] | None) -> None:
     """Only what is said of one subject is one subject's."""
     error = InvalidRequestError("x", status=400, code="x", errors=[BrokenRule(*each) for each in errors])
     assert refusal_of(error) == refusal

@@ -75,4 +75,4 @@ def test_every_broken_rule(is_async: bool) -> None:
     hand, face = maps(is_async, answer(400, {"code": "invalid_request", "message": "m", "errors": errors}))
     with pytest.raises(InvalidRequestError) as refused:
         hand.of(face.put({"version": 1}))
-    assert [tuple(each) for each in refused.value.errors] == [("targets[0].name", "r1"), ("families", "r2")]
+    assert [(each.field, each.rule) for each in refused.value.errors] == [("targets[0].name", "r1"), ("families", "r2")]

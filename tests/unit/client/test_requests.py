@@ -37,7 +37,7 @@ class TestWhoIsMeant:
             ("ann", ANN),
             (Subject.user("ann"), ANN),
             (["ann"], ANN),
-            (iter(["ann"]), ANN),
+            ({"ann": 1}.keys(), ANN),
             ({"ann"}, ANN),
             ("*", [{"type": "user", "id": "*"}]),
             (Subject.group("g"), [{"type": "group", "id": "g"}]),

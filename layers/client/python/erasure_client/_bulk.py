@@ -34,8 +34,6 @@ DUPLICATE = "duplicate"
 INVALID_IDENTIFIER, INVALID_TYPE = "invalid_identifier", "invalid_type"
 
 _FIELD = re.compile(r"subjects\[([0-9]{1,4})\](?:\.(id|type))?")
-_REASONS = {"covered by no target": "not_covered", "character that separates ids": "ambiguous_identifier"}
-"""A call with a single subject that is refused has no disposition with a reason, only the rule."""
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_ID = 256
@@ -55,9 +53,7 @@ def refusal_of(error: InvalidRequestError) -> Refusal | None:
     field = _FIELD.fullmatch(error.errors[0].field) if len(error.errors) == 1 else None
     if field is None:
         return None
-    rule = error.errors[0].rule
-    known = next((reason for words, reason in _REASONS.items() if words in rule), None)
-    return Refusal(int(field[1]), known or (INVALID_IDENTIFIER if field[2] == "id" else INVALID_TYPE))
+    return Refusal(int(field[1]), error.errors[0].reason or (INVALID_IDENTIFIER if field[2] == "id" else INVALID_TYPE))
 
 
 class _Entry(NamedTuple):

@@ -189,6 +189,9 @@ def _envelope(answer: Answer) -> _Envelope | None:
 def _rules(listed: Any) -> list[BrokenRule]:
     if not isinstance(listed, list):
         return []
-    return [
-        BrokenRule(str(each.get("field", "")), str(each.get("rule", ""))) for each in listed if isinstance(each, dict)
-    ]
+    return [_rule(each) for each in listed if isinstance(each, dict)]
+
+
+def _rule(told: Mapping[str, Any]) -> BrokenRule:
+    reason = told.get("reason")
+    return BrokenRule(str(told.get("field", "")), str(told.get("rule", "")), None if reason is None else str(reason))

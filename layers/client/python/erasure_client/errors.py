@@ -29,10 +29,12 @@ from typing import NamedTuple
 
 
 class BrokenRule(NamedTuple):
-    """One thing that is wrong with a call: which field, and the rule that it breaks."""
+    """One thing that is wrong with a call: which field, and the rule that it breaks. ``reason``: of a subject that is
+    refused, the service's word for it."""
 
     field: str
     rule: str
+    reason: str | None = None
 
 
 class ErasureClientError(Exception):

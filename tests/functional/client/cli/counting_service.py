@@ -89,7 +89,7 @@ class CountingService:
             return _problem(400, "invalid_request", "not_before", "must be in the future")
         if len(body["subjects"]) == 1 and REFUSED_CHARACTER in body["subjects"][0]["id"]:
             rule = "holds a character that separates ids where this service's data is kept"
-            return _problem(400, "invalid_request", "subjects[0].id", rule)
+            return _problem(400, "invalid_request", "subjects[0].id", rule, "ambiguous_identifier")
         extra = {} if moment is None else {"not_before": moment}
         if "scope" in body:
             extra["organization_ids"] = body["scope"]["organization_ids"]
@@ -181,5 +181,6 @@ class CountingService:
             thread.join()
 
 
-def _problem(status: int, code: str, name: str, rule: str) -> tuple[int, dict[str, Any]]:
-    return status, {"code": code, "message": f"{name}: {rule}", "errors": [{"field": name, "rule": rule}]}
+def _problem(status: int, code: str, name: str, rule: str, reason: str | None = None) -> tuple[int, dict[str, Any]]:
+    broken = {"field": name, "rule": rule, **({} if reason is None else {"reason": reason})}
+    return status, {"code": code, "message": f"{name}: {rule}", "errors": [broken]}

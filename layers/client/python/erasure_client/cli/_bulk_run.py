@@ -26,8 +26,6 @@ MOST_ENTRIES = 20
 """A chunk holds so many times its number of subjects in entries, at most: the others are duplicates."""
 
 _SINGLE = "subjects[0].id"
-_REASONS = {"separates ids": "ambiguous_identifier", "covered by no target": "not_covered"}
-"""A single subject that is refused refuses the call. By what the rule says: the reason that it would have had."""
 
 
 class Fate(NamedTuple):
@@ -271,10 +269,7 @@ def _fate(disposition: Disposition) -> Fate:
 
 def _single_refusal(error: InvalidRequestError) -> str | None:
     """The reason for which the only subject of a call was refused; None if it was the call that was wrong."""
-    rule = next((each.rule for each in error.errors if each.field == _SINGLE), None)
-    if rule is None:
-        return None
-    return next((reason for words, reason in _REASONS.items() if words in rule), rule)
+    return next((each.reason or each.rule for each in error.errors if each.field == _SINGLE), None)
 
 
 def _changed(what: str) -> CommandError:

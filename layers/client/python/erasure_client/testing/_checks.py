@@ -22,7 +22,7 @@ _MAX_COPIED_BYTES = 2 * 1024 * 1024
 
 class Refused(ValueError):  # noqa: N818 - an answer, not a fault of the fake
     """An answer that says no, before a family puts it into its envelope; and what a test is told that gives the fake
-    what the service would not take. ``errors``: pairs of field and rule.
+    what the service would not take. ``errors``: pairs of field and rule. ``reason``: why a subject is refused.
     ``frees_key``: the call's idempotency key may be used for another one."""
 
     def __init__(
@@ -34,8 +34,10 @@ class Refused(ValueError):  # noqa: N818 - an answer, not a fault of the fake
         headers: Mapping[str, str] | None = None,
         errors: Sequence[tuple[str, str]] = (),
         frees_key: bool = True,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.reason = reason
         self.status = status
         self.code = code
         self.message = message
@@ -47,8 +49,8 @@ class Refused(ValueError):  # noqa: N818 - an answer, not a fault of the fake
 class BrokenRuleRefused(Refused):
     """A value breaks a rule. ``of_the_call``: what is wrong is the call as such: its body, its length."""
 
-    def __init__(self, field: str, rule: str, *, of_the_call: bool = False) -> None:
-        super().__init__(400, "invalid_request", f"{field}: {rule}", errors=[(field, rule)])
+    def __init__(self, field: str, rule: str, *, of_the_call: bool = False, reason: str | None = None) -> None:
+        super().__init__(400, "invalid_request", f"{field}: {rule}", errors=[(field, rule)], reason=reason)
         self.field = field
         self.of_the_call = of_the_call
 

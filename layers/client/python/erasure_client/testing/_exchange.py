@@ -163,7 +163,8 @@ def _problem(error: Refused) -> Reply:
         "message": error.message,
     }
     if error.errors:
-        body["errors"] = [{"field": name, "rule": rule} for name, rule in error.errors]
+        why = {} if error.reason is None else {"reason": error.reason}
+        body["errors"] = [{"field": name, "rule": rule, **why} for name, rule in error.errors]
     return Reply(error.status, body, {**error.headers, "Content-Type": "application/problem+json"})
 
 

@@ -126,7 +126,9 @@ def parse_map(document: Mapping[str, Any], version: int) -> DataMap:
 
 def whose_rule(whose: str, field: str) -> BrokenRuleRefused:
     """The refusal for an id that cannot be named. ``field``: the caller's name of the subject."""
-    return BrokenRuleRefused(field if whose == "subject" else f"{whose} id", UNNAMEABLE)
+    if whose != "subject":
+        return BrokenRuleRefused(f"{whose} id", UNNAMEABLE)
+    return BrokenRuleRefused(field, UNNAMEABLE, reason="ambiguous_identifier")
 
 
 def _target(each: Mapping[str, Any], all_targets: Sequence[Mapping[str, Any]]) -> Target:

@@ -157,7 +157,7 @@ class Requests:
         targets = self._covered(command, whom)
         if not targets:
             if strict:
-                raise BrokenRuleRefused(command.field_of(whom), _UNCOVERED)
+                raise BrokenRuleRefused(command.field_of(whom), _UNCOVERED, reason="not_covered")
             return "not_covered"
         wrong = [target.wrong_id(whom, command.organization_ids) for target in targets]
         whose = next((each for each in wrong if each is not None), None)

@@ -49,6 +49,7 @@ from erasure.services.requests_view import ERASING, VERIFYING, WAITING
 class BrokenRule(Model):
     field: str
     rule: str
+    reason: Annotated[str, Field(description="Why a subject is refused, as in a disposition.")] | Absent = None
 
 
 class Problem(Model):

@@ -2,7 +2,7 @@
 
 Besides the standard's ``type``, ``title``, ``status`` and ``detail`` there are ``code``, the last part of the type,
 ``message``, equal to the detail, and, where it is known what is wrong with a call, ``errors``: ``{"field", "rule"}``
-each.
+each; of a subject that is refused with ``reason``, as a disposition has it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from erasure.entry.exchange import Call, Refusal, answer
-from erasure.errors import DataMapError, InvalidInputError
+from erasure.errors import DataMapError, InvalidInputError, SubjectRefusedError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.api_gateway import Response
@@ -37,6 +37,8 @@ def problem(
     }
     listed = _broken_rules(error) if errors is None else errors
     broken = [{"field": field, "rule": rule} for field, rule in listed]
+    if isinstance(error, SubjectRefusedError):
+        broken = [{**each, "reason": error.reason} for each in broken]
     if broken:
         body["errors"] = broken
     return answer(refusal.status, body, {**refusal.headers, "Content-Type": PROBLEM_TYPE})
