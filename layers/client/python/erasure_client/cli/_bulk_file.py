@@ -25,7 +25,9 @@ FORMATS = (CSV, JSONL)
 OWN_COLUMNS = ("user_id", "id")
 """Columns that are taken for the ids' without being named. A file that has both has to be told which it is."""
 
-TYPE_COLUMN = "type"
+TYPE_COLUMNS = ("type", "subject_type")
+"""What says of whom an id is. The second is a bulk's own word: its results, sorted out, may be the next one's input."""
+
 MAX_ID_LENGTH = 256
 MAX_LINE_LENGTH = 1 << 20
 """In characters. A longer one is no list of ids."""
@@ -35,8 +37,11 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # What bytes that are no UTF-8 are read as.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _OTHER_SEPARATORS = re.compile("[;\t|]")
-# A first line that is an id and no header would be passed over: only what is named like ids is taken unasked.
-_NAMED_LIKE_IDS = re.compile(r"[A-Za-z]+([_ ](id|ID|Id)|I[dD])")
+# A first line that is an id and no header would be passed over: only what is named like ids is taken unasked. A small
+# letter before ID: DAVID is somebody.
+_NAMED_LIKE_IDS = re.compile(r"[A-Za-z]+[_ ](id|ID|Id)|[A-Za-z]*[a-z]I[dD]")
+_NOT_LETTERS = re.compile(r"[\W_]+")
+_TYPE_WORDS = frozenset({"type", "subjecttype"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,9 @@ def _read_csv(text: io.TextIOWrapper, layout: Layout) -> Iterator[Entry]:
             line, last_line = last_line + 1, rows.line_num
             if not row:
                 continue
-            if len(row) != len(header):
+            if row == header:
+                yield _bad(line, "repeats the header")
+            elif len(row) != len(header):
                 yield _bad(line, f"must have as many fields as the header, which has {len(header)}")
             elif _UNDECODED.search("".join(row)):
                 yield _bad(line, "is not UTF-8 text")
@@ -177,15 +184,28 @@ def _columns(header: Sequence[str], layout: Layout) -> tuple[int, int | None]:
         raise _unusable(
             f"The first line {what}.", "Have the first line name the columns, and name the ids' one with --column."
         )
-    for each in (name, TYPE_COLUMN):
+    for each in (name, *TYPE_COLUMNS):
         if header.count(each) > 1:
             raise _unusable("The first line names a column twice.", "Give each a name of its own.")
     if name not in header:
         raise _unusable(
             "The first line does not name the column of --column.", "The first line has to name the columns."
         )
-    has_type = TYPE_COLUMN in header and name != TYPE_COLUMN
-    return header.index(name), header.index(TYPE_COLUMN) if has_type else None
+    type_name, problem = _type_name([each for each in header if each != name])
+    if problem is not None:
+        raise _unusable(f"The first line {problem}.", "Have one column for it, named type, or none.")
+    return header.index(name), None if type_name is None else header.index(type_name)
+
+
+def _type_name(names: Iterable[str]) -> tuple[str | None, str | None]:
+    """Which of the names is that of the types, or why that cannot be told: taken for something else, it would turn an
+    organization's id into a user's."""
+    found = [name for name in names if _NOT_LETTERS.sub("", name).casefold() in _TYPE_WORDS]
+    if len(found) > 1:
+        return None, "names the types twice"
+    if found and found[0] not in TYPE_COLUMNS:
+        return None, "has types under a name that is not quite type"
+    return (found[0] if found else None), None
 
 
 def _read_json_lines(text: io.TextIOWrapper, layout: Layout) -> Iterator[Entry]:
@@ -218,7 +238,10 @@ def _json_entry(line: int, value: Any, layout: Layout) -> Entry:
         return _bad(line, "has a key twice")
     if len(names) != 1:
         return _bad(line, "has both user_id and id: name one with --column" if names else "has no id")
-    return _entry(line, found[names[0]], found.get(TYPE_COLUMN, layout.subject_type))
+    type_name, problem = _type_name([name for name in found if name != names[0]])
+    if problem is not None:
+        return _bad(line, problem)
+    return _entry(line, found[names[0]], layout.subject_type if type_name is None else found[type_name])
 
 
 def _entry(line: int, subject_id: Any, subject_type: Any) -> Entry:

@@ -1,0 +1,80 @@
+"""What somebody who means harm, or an unlucky day, may do to the client and the command line: nobody else is erased,
+and nothing is called gone that may be there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from erasure_client.cli._session import Session
+from erasure_client.testing import FakeService
+from tests.functional.client.cli.command_runs import run_command
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeService:
+    """The service, of which the environment has the address and a key of the tenant ``acme``."""
+    made = FakeService()
+    for name in ("ERASURE_TENANT", "ERASURE_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ERASURE_CONFIG", str(tmp_path / "config" / "config.toml"))
+    monkeypatch.setenv("ERASURE_URL", made.url)
+    monkeypatch.setenv("ERASURE_API_KEY", made.api_key)
+    return made
+
+
+class TestFilesOfABulk:
+    @pytest.fixture
+    def bulk(self, service: FakeService, tmp_path: Path) -> Any:
+        """Runs a bulk of a file with the content; returns exit code, stderr and the results."""
+
+        def run(content: str, name: str = "people.csv") -> tuple[int, str, list[dict[str, Any]]]:
+            file, results = tmp_path / name, tmp_path / f"{name}.results.jsonl"
+            file.write_text(content, encoding="utf-8")
+            command = ("bulk", str(file), "--results", str(results), "--yes")
+            result = run_command(*command, obj=Session(transport=service))
+            lines = results.read_text().splitlines() if results.exists() else []
+            return result.exit_code, result.stderr, [json.loads(line) for line in lines]
+
+        return run
+
+    @pytest.mark.parametrize("header", ["id, type", "id,Type", "id,TYPE ", "id,subject type", "id,subjectType"])
+    def test_types_under_another_name(self, bulk: Any, service: FakeService, header: str) -> None:
+        """A column that is almost named type is not passed over: an organization would be erased as the user of its
+        name."""
+        code, _, results = bulk(f"{header}\nacme,organization\n")
+        assert (code, results, service.calls) == (2, [], [])
+
+    def test_types_twice(self, bulk: Any, service: FakeService) -> None:
+        """Two columns that say of whom an id is: nothing is sent."""
+        code, _, _ = bulk("id,type,subject_type\nacme,user,organization\n")
+        assert (code, service.calls) == (2, [])
+
+    @pytest.mark.parametrize("key", ["Type", " type", "subject-type"])
+    def test_types_under_another_name_in_json(self, bulk: Any, service: FakeService, key: str) -> None:
+        """The same, in JSON lines."""
+        code, _, _ = bulk(json.dumps({"id": "acme", key: "organization"}) + "\n", "people.jsonl")
+        assert (code, service.calls) == (2, [])
+
+    def test_results_are_the_next_input(self, bulk: Any) -> None:
+        """Lines of a bulk's results, given to another one, are about whom they were about: not the user of that
+        name."""
+        _, _, results = bulk("id,type\nteam,group\n")
+        code, _, again = bulk("".join(f"{json.dumps(each)}\n" for each in results), "again.jsonl")
+        assert code == 0
+        assert [(each["subject_type"], each["id"]) for each in again] == [("group", "team")]
+
+    @pytest.mark.parametrize("first", ["DAVID", "INGRID", "ID"])
+    def test_a_first_line_that_is_somebody(self, bulk: Any, service: FakeService, first: str) -> None:
+        """An id whose last letters are ID is not taken for the header, and its owner passed over as if erased."""
+        code, _, results = bulk(f"{first}\nann\n")
+        assert (code, results, service.calls) == (2, [], [])
+
+    def test_the_header_again(self, bulk: Any, service: FakeService) -> None:
+        """Of files that were put together, the second's header is nobody."""
+        code, stderr, _ = bulk("user_id,name\nann,A\nuser_id,name\nben,B\n")
+        assert (code, service.calls) == (2, [])
+        assert "line 3" in stderr
