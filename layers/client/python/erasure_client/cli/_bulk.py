@@ -122,6 +122,7 @@ def _whose(tenant: str | None, key: str) -> list[str | None]:
     type=click.IntRange(1, LARGEST_CHUNK),
     default=500,
     show_default=True,
+    metavar="N",
     help="How many are sent in one call.",
 )
 @click.option(
