@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 READY := .local/ready
 EMULATOR_PACKAGES := ministack==1.5.33 aws-sam-translator cryptography boto3
-NPM_PACKAGES := asl-validator@4 amplify-dynamodb-simulator@2
+NPM_PACKAGES := asl-validator@4 amplify-dynamodb-simulator@2 @xterm/headless@6
 
 # Handed over by environment, unexpanded: an id may hold anything, a dollar sign included.
 override SUBJECT := $(value SUBJECT)
@@ -19,7 +19,7 @@ export SUBJECT TENANT SCOPES PORT
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset token key seed seed-full demo test bench lint data-map
+.PHONY: help setup up down reset token key seed seed-full demo screens test bench lint data-map
 
 # `sam build` calls the build-* targets from a scratch folder, in its containers too: the place of this file is what
 # tells where the project is. The rest is about a path with spaces or apostrophes in it.
@@ -37,6 +37,7 @@ help:
 	@echo "make seed                        fill the sample application (idempotent)"
 	@echo "make seed-full                   fill the sample of local/data-map-full.yaml"
 	@echo "make demo                        watch a person being erased"
+	@echo "make screens                     make the pictures of the demo and the command line in docs/screens"
 	@echo "make data-map FILE=…             put a data map into the registry"
 	@echo "make test                        all tests, on a stack of their own; ARGS=… for pytest"
 	@echo "make bench                       the benchmark table; ARGS=--list names the benches"
@@ -71,12 +72,14 @@ $(READY)/emulator:
 	@.local/emulator-venv/bin/python -m pip install --quiet --disable-pip-version-check $(EMULATOR_PACKAGES) >&2
 	@touch $@
 
-$(READY)/npm:
+# The stamp says which packages they are, so that others are a reason to install again.
+$(READY)/npm: Makefile
 	@command -v npm >/dev/null || { echo "npm is needed, and is not here: install Node with npm" >&2; exit 1; }
 	@mkdir -p $(READY) .local/npm
-	@echo "installing the workflow validator and DynamoDB Local" >&2
-	@npm install --silent --no-audit --no-fund --prefix .local/npm $(NPM_PACKAGES) >&2
-	@touch $@
+	@if test "$$(cat $@ 2>/dev/null)" = "$(NPM_PACKAGES)"; then touch $@; else \
+		echo "installing the workflow validator, DynamoDB Local and the interpreter of terminals" >&2; \
+		npm install --silent --no-audit --no-fund --prefix .local/npm $(NPM_PACKAGES) >&2 \
+		&& echo "$(NPM_PACKAGES)" > $@; fi
 
 up: setup
 	@$(VENV)/python -m local up
@@ -101,6 +104,9 @@ seed-full: setup
 
 demo: setup
 	@$(VENV)/python -m local demo
+
+screens: setup
+	@$(VENV)/python -m local screens
 
 data-map: setup
 	@$(VENV)/python -m local data-map "$(FILE)"

@@ -18,7 +18,7 @@ from local.stack import DEFAULT_PORT, LocalError, Place
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "command", choices=["up", "down", "reset", "token", "key", "seed", "seed-full", "demo", "data-map"]
+        "command", choices=["up", "down", "reset", "token", "key", "seed", "seed-full", "demo", "screens", "data-map"]
     )
     parser.add_argument("file", nargs="?", default="", help="the data map, for data-map")
     options = parser.parse_args(arguments)
@@ -68,6 +68,10 @@ def _run(command: str, place: Place, file: str) -> object:
             return seeding.seed(deployment.up(place, _say))
         case "seed-full":
             return full_seeding.seed(deployment.up(place, _say))
+        case "screens":
+            from local.screens import make_screens
+
+            return make_screens(place, _say)
         case _:
             if not file:
                 raise LocalError("say which data map: make data-map FILE=…")
