@@ -98,6 +98,25 @@ def test_the_view_has_all_that_one_waits_for() -> None:
     assert all(len(line) <= 80 for line in view)
 
 
+def bar(*targets: Any) -> tuple[int, int]:
+    """Characters of the bar that are drawn in the colour of what is done, and all of them."""
+    console = Console(width=80, color_system="256", force_terminal=True)
+    screen = _watch._Screen(console)
+    drawn = console.render(screen._bar(request("started", *targets), NOW))
+    strokes = [(len(part.text), part.style) for part in drawn if set(part.text) & set("━╸╺")]
+    grey = console.get_style("bar.back").color
+    return sum(n for n, style in strokes if style and style.color != grey), sum(n for n, _ in strokes)
+
+
+def test_the_bar_grows_before_the_first_target_is_at_its_end() -> None:
+    """What is begun and what is being verified moves it; full it is when all are at their end, and not before."""
+    waiting, erasing, verifying = (target("a", state) for state in ("waiting", "erasing", "verifying"))
+    assert [bar(each)[0] for each in (waiting, erasing, verifying)] == [0, 8, 16]
+    assert bar(verifying, target("b", "erased")) == (20, 24)
+    assert bar(target("b", "erased"), target("c", "blocked")) == (24, 24)
+    assert bar(target("a", "failed"), target("b", "erased")) == (12, 24)
+
+
 def test_before_the_first_look_nothing_is_claimed() -> None:
     """As long as nothing is known, nothing is said."""
     console = Console(width=80, force_terminal=True)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from erasure_client import ErasureRequest, Target
 
 _ENDED = frozenset({"erased", "detached", "redacted", "retained", "blocked", "already_absent", "reported"})
+_STEPS_BEFORE = {"erasing": 1, "verifying": 2}
+_STEPS = 3
+"""Of a target to its end: it is begun, erased as far as is known, verified."""
 _HEAD_LINES = 13
 """Of the view and the terminal's prompt, beside the targets' rows."""
 _FEWEST_ROWS = 4
@@ -154,7 +157,8 @@ class _Screen:
         if request.targets:
             of = f"{ended} of {counted(len(request.targets), 'target', 'targets')} at their end"
             bar = Table.grid(padding=(0, 2))
-            bar.add_row(ProgressBar(total=len(request.targets), completed=ended, width=24), of)
+            done = sum(_steps_done(target) for target in request.targets)
+            bar.add_row(ProgressBar(total=_STEPS * len(request.targets), completed=done, width=24), of)
             grid.add_row("progress", bar)
         grid.add_row("age", age)
         grid.add_row("due", due_text(request, at))
@@ -169,3 +173,7 @@ class _Screen:
         order = sorted(targets, key=lambda target: urgency.get(target.state, 3))
         rest = Counter(clean(target.state.replace("_", " ")) for target in order[room - 1 :])
         return order[: room - 1], ", ".join(f"{number(count)} {state}" for state, count in rest.items())
+
+
+def _steps_done(target: Target) -> int:
+    return _STEPS if target.state in _ENDED else _STEPS_BEFORE.get(target.state, 0)
