@@ -60,7 +60,7 @@ def demo(place: Place) -> int:
         stack = up(place, change)
     view.say(f"API at [cyan]{stack.api_url}[/]")
 
-    view.step("The sample application: 50 people of 3 tenants, one of them with a lot of data")
+    view.step("The sample application: 50 people of 3 tenants, one with much data")
     with view.counting(["items", "objects"]) as progress:
         seed(stack, progress)
     with view.working("reading everything, as an independent reader"):
@@ -77,7 +77,8 @@ def demo(place: Place) -> int:
     erasure = _erase(stack, person, view, totals)
     view.step(f"The outcome, target by target: the request is {erasure.state}")
     view.outcomes(erasure.outcomes, totals)
-    view.say(f"state machine: {states_text(erasure.job)}  [dim]{erasure.seconds:.1f} s from the confirmation[/]")
+    view.say(f"state machine: {states_text(erasure.job)}")
+    view.say(f"[dim]{erasure.seconds:.1f} s from the confirmation[/]")
 
     view.step("Reading everything again")
     with view.working("reading everything, as an independent reader"):
@@ -150,7 +151,7 @@ def _erase(stack: Stack, person: Person, view: DemoView, totals: Mapping[str, in
         confirmation = pool.submit(
             http.post, "/users/current/confirm-delete", params={"timeout": 300}, json={"delete_id": delete_id}
         )
-        view.request(f'POST /users/current/confirm-delete?timeout=300 {{"delete_id": "{delete_id[:12]}…"}}')
+        view.request(f'POST /users/current/confirm-delete?timeout=300\n{{"delete_id": "{delete_id[:12]}…"}}')
         with view.fan_out(totals) as show:
             answer = _watch(confirmation, watcher, show)
             request_id = answer.headers.get("x-erasure-request-id", "")

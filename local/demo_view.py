@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -71,7 +72,7 @@ class DemoView:
 
     def title(self) -> None:
         text = Text.from_markup(
-            "A person deletes their data: through the API, down to every version of every file,\n"
+            "A person deletes their data: through the API, down to every version of every file, "
             "checked afterwards by a reader that shares no code with the service."
         )
         self.console.print(Panel(text, title="[bold]the erasure service[/]", border_style="blue", padding=(1, 3)))
@@ -85,7 +86,7 @@ class DemoView:
         )
 
     def say(self, text: str) -> None:
-        self.console.print(f"  {text}")
+        self.console.print(Padding(Text.from_markup(text), (0, 0, 0, 2)))
 
     @contextmanager
     def working(self, text: str) -> Iterator[Callable[[str], None]]:
@@ -108,7 +109,7 @@ class DemoView:
     @contextmanager
     def counting(self, names: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
         """One bar for each name; the callable takes name, done and total."""
-        columns = (SpinnerColumn("dots", finished_text="[green]✓[/]"), TextColumn("{task.description}"), BarColumn(36))
+        columns = (_spinner(), TextColumn("{task.description}"), BarColumn(36))
         progress = Progress(TextColumn(" "), *columns, MofNCompleteColumn(), TimeElapsedColumn(), console=self.console)
         with progress:
             tasks = {name: progress.add_task(name, total=None) for name in names}
@@ -117,9 +118,9 @@ class DemoView:
     def found(self, person: Person, rows: Sequence[TargetRow]) -> None:
         wide = self.console.width >= _WIDTH_FOR_PLACES
         table = _table("target", *(["where"] if wide else []), "category")
+        # On a narrow terminal names give way, numbers never.
         for column in ("items", "versions", "markers", "uploads"):
             table.add_column(column, justify="right", no_wrap=True, min_width=len("13,200"))
-        # On a narrow terminal names give way, numbers never.
         table.add_column("fate", no_wrap=True, min_width=len("erased"))
         for row in rows:
             numbers = [row.found[kind] for kind in ("item", "version", "delete marker", "upload")]
@@ -128,39 +129,53 @@ class DemoView:
             cells = [f"{number:,}" if number else "[dim]·[/]" for number in numbers]
             places = [row.place] if wide else []
             table.add_row(row.name, *places, row.category, *cells, fate, style=style)
-        self.console.print(f"  Of [bold]{escape(str(person))}[/] there is:")
-        self.console.print(table)
+        self.say(f"Of [bold]{escape(str(person))}[/] there is:")
+        self._show(table)
 
     def request(self, text: str) -> None:
-        self.say(f"[bold cyan]→[/] {escape(text)}")
+        self._marked("[bold cyan]→[/]", text)
 
     def answer(self, text: str) -> None:
-        self.say(f"[bold green]←[/] {escape(text)}")
+        self._marked("[bold green]←[/]", text)
+
+    def _marked(self, mark: str, text: str) -> None:
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(mark, escape(text))
+        self.console.print(Padding(line, (0, 0, 0, 2)))
+
+    def _show(self, table: Table) -> None:
+        self.console.print(Padding(table, (1, 0, 0, 2)))
 
     @contextmanager
     def fan_out(self, totals: Mapping[str, int]) -> Iterator[Callable[[JobView], None]]:
         """A bar for each target of the job; the callable takes the job as it is now."""
         progress = Progress(
-            TextColumn(" {task.description:<15}"),
-            BarColumn(36),
-            TextColumn("{task.completed:>6,.0f} of {task.total:,.0f}"),
+            TextColumn("  {task.description:<15}"),
+            BarColumn(28),
+            TextColumn("{task.fields[erased]:>6,} of {task.fields[found]:<6,}"),
             TextColumn("{task.fields[status]}"),
             console=self.console,
         )
-        path = Progress(SpinnerColumn("dots"), TextColumn("{task.description}"), console=self.console, transient=True)
+        path = Progress(TextColumn(" "), _spinner(), TextColumn("{task.description}"), console=self.console)
 
         def show(job: JobView) -> None:
             for task in job.tasks:
                 status = _STATUS["running" if task.running else task.status]
                 if task.rounds:
                     status += f" [yellow](round {task.rounds + 1})[/]"
-                progress.update(bars[task.target], completed=task.erased, status=status)
+                # Where nothing was found, the bar is empty until that is verified.
+                completed = task.erased if totals.get(task.target) else task.status == "verified"
+                progress.update(bars[task.target], completed=completed, erased=task.erased, status=status)
             path.update(steps, description=states_text(job))
 
-        bars = {name: progress.add_task(name, total=total, status="[dim]waiting[/]") for name, total in totals.items()}
+        bars = {
+            name: progress.add_task(name, total=found or 1, erased=0, found=found, status=_STATUS["pending"])
+            for name, found in totals.items()
+        }
         steps = path.add_task("queued", total=None)
         with Live(Group(path, progress), console=self.console, refresh_per_second=8):
             yield show
+            path.update(steps, total=1, completed=1)
         if not self.console.is_terminal:
             self.console.print()  # there, a live display ends without the end of its line
 
@@ -173,7 +188,8 @@ class DemoView:
             reason = f" [red]{escape(str(outcome['reason']))}[/]" if outcome.get("reason") else ""
             count = ("≥ " if outcome.get("at_least") else "") + f"{int(outcome['count']):,}"
             table.add_row(outcome["target"], label + reason, f"{found.get(outcome['target'], 0):,}", count)
-        self.console.print(table)
+        self._show(table)
+        self.console.print()
 
     def people(self, rows: Sequence[PersonRow]) -> None:
         table = _table("whose")
@@ -183,7 +199,7 @@ class DemoView:
         for row in rows:
             changed = f"[red]{row.changed:,}[/]" if row.changed else "[green]0[/]"
             table.add_row(escape(row.label), f"{row.before:,}", f"{row.after:,}", changed, row.expected)
-        self.console.print(table)
+        self._show(table)
 
     def wrong(self, left: Sequence[Thing], changed: Sequence[Change]) -> None:
         """The first few of what should not be."""
@@ -193,11 +209,13 @@ class DemoView:
             self.say(f"[red]{change.what}:[/] {change.thing.kind} of {escape(str(change.thing.owner))}")
 
     def audit(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        table = _table("#", "event", "at", "digest of the one before", "digest")
+        table = _table("#", "event", "at (UTC)", "of the one before", "digest")
         for entry in entries:
             digests = (f"{entry[name][:16]}…" for name in ("previous_digest", "digest"))
-            table.add_row(str(entry["sequence"]), entry["event"], entry["at"], *digests)
-        self.console.print(table)
+            at = entry["at"][: len("2026-01-01T12:00:00")].replace("T", " ")
+            table.add_row(str(entry["sequence"]), entry["event"], at, *digests)
+        self._show(table)
+        self.console.print()
 
     def verdict(self, problems: Sequence[str]) -> None:
         seconds = time.monotonic() - self._began
@@ -215,8 +233,12 @@ def states_text(job: JobView) -> str:
     return " ▸ ".join(names) if names else "queued"
 
 
+def _spinner() -> SpinnerColumn:
+    return SpinnerColumn("dots", finished_text="[green]✓[/]")
+
+
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=True, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
