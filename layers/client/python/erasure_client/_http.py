@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
 from erasure_client._settings import Settings
 from erasure_client._wire import Answer, Call
 from erasure_client.errors import ConfigurationError, NoAnswerError, UnexpectedAnswerError
+
+C = TypeVar("C", bound=httpx.Client | httpx.AsyncClient)
 
 LONGEST_ANSWER = 32 * 1024 * 1024
 """Bytes, unpacked. The service's own answers end at 10 MiB: API Gateway gives no longer ones."""
@@ -85,6 +89,34 @@ class _Requests:
         return Answer(response.status_code, headers, content)
 
 
+class _Own(Generic[C]):
+    """The httpx client of this process. A process that has forked from another has the other's connections, and two
+    that read from one get each other's answers: it has a new client made. ``is_lasting``: the caller's transport does
+    not go by connections that are made here."""
+
+    def __init__(self, make: Callable[[], C], *, is_lasting: bool) -> None:
+        self._make = make
+        self._is_lasting = is_lasting
+        self._process = os.getpid()
+        self._client: C = self._made()
+
+    def client(self) -> C:
+        if self._process != os.getpid() and not self._is_lasting and not self._client.is_closed:
+            # The other process's is not closed: that would be told to the service, over its connections.
+            self._client, self._process = self._made(), os.getpid()
+        return self._client
+
+    def _made(self) -> C:
+        try:
+            return self._make()
+        except (ImportError, OSError, ValueError, httpx.InvalidURL):
+            pass  # the exception's text may hold the proxy's password
+        raise ConfigurationError(
+            "What the environment says of proxies or certificates cannot be used: see HTTPS_PROXY, ALL_PROXY, NO_PROXY,"
+            " SSL_CERT_FILE and SSL_CERT_DIR."
+        )
+
+
 class _Content:
     """What has been read of an answer. Raises :class:`UnexpectedAnswerError` for one without an end."""
 
@@ -120,12 +152,15 @@ class HTTPCarrier:
 
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
         self._requests = _Requests(settings)
-        self._client = httpx.Client(transport=transport, **self._requests.options())
+        self._own = _Own(
+            lambda: httpx.Client(transport=transport, **self._requests.options()), is_lasting=transport is not None
+        )
 
     def send(self, call: Call) -> Answer:
-        request = self._requests.request(self._client, call)
+        client = self._own.client()
+        request = self._requests.request(client, call)
         try:
-            response = self._client.send(request, stream=True)
+            response = client.send(request, stream=True)
             try:
                 content = _Content(response.status_code)
                 for piece in response.iter_bytes():
@@ -144,7 +179,7 @@ class HTTPCarrier:
         return time.monotonic()
 
     def close(self) -> None:
-        self._client.close()
+        self._own.client().close()
 
 
 class AsyncHTTPCarrier:
@@ -152,12 +187,15 @@ class AsyncHTTPCarrier:
 
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._requests = _Requests(settings)
-        self._client = httpx.AsyncClient(transport=transport, **self._requests.options())
+        self._own = _Own(
+            lambda: httpx.AsyncClient(transport=transport, **self._requests.options()), is_lasting=transport is not None
+        )
 
     async def send(self, call: Call) -> Answer:
-        request = self._requests.request(self._client, call)
+        client = self._own.client()
+        request = self._requests.request(client, call)
         try:
-            response = await self._client.send(request, stream=True)
+            response = await client.send(request, stream=True)
             try:
                 content = _Content(response.status_code)
                 async for piece in response.aiter_bytes():
@@ -176,4 +214,4 @@ class AsyncHTTPCarrier:
         return time.monotonic()
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._own.client().aclose()
