@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -58,7 +60,8 @@ def commands_of(block: str) -> Iterator[tuple[str, str]]:
 
 class Terminal:
     """``ids``: those of the page, each to the one that it stands for. ``files``: names of files to what is in them.
-    ``piped``: what programs print from which something is piped into `erasure`."""
+    ``key``: what is
+    answered when one is asked for. ``piped``: what programs print from which something is piped into `erasure`."""
 
     def __init__(self, world: World, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
@@ -66,6 +69,7 @@ class Terminal:
         self.ids: dict[str, str] = {}
         self.piped: Mapping[str, str] = {}
         self.last_code = 0
+        self.key = world.service.api_key
         monkeypatch.chdir(directory)
         for name, value in {
             "COLUMNS": str(WIDTH),
@@ -78,6 +82,14 @@ class Terminal:
     def run(self, command: str, shown: str = "") -> str:
         """What the command prints in a narrow terminal, without blanks at the ends of lines. ``shown``: with the
         answers to its questions."""
+        output = self._printed(command, shown).replace(str(self.directory), "…")
+        return "".join(f"{each}\n" for line in output.splitlines() for each in _folded(line.rstrip()))
+
+    def run_json(self, command: str, shown: str = "") -> Any:
+        """The document that the command prints, behind its questions."""
+        return json.JSONDecoder().raw_decode(re.sub(r"\A[^{\[]*", "", self._printed(command, shown)))[0]
+
+    def _printed(self, command: str, shown: str) -> str:
         for known, actual in self.ids.items():
             command = command.replace(known, actual)
         before, _, own = command.rpartition(" | ")
@@ -87,15 +99,14 @@ class Terminal:
         if words[0] == "cat":
             return Path(words[1]).read_text(encoding="utf-8")
         assert words[0] == "erasure", command
-        answers = [answer or self.world.service.api_key for answer in _QUESTIONS.findall(shown)]
+        answers = [answer or self.key for answer in _QUESTIONS.findall(shown)]
         given = self.piped[before] if before else "".join(f"{answer}\n" for answer in answers)
         result = CliRunner().invoke(
             app, words[1:], input=given, obj=Session(is_interactive=not before), prog_name="erasure"
         )
         assert "This program has a defect" not in result.output, result.exception
         self.last_code = result.exit_code
-        output = result.output.replace(str(self.directory), "…")
-        return "".join(f"{each}\n" for line in output.splitlines() for each in _folded(line.rstrip()))
+        return result.output
 
     def check(self, shown: str, printed: str) -> None:
         """Hold what was printed against the page: times and ids may differ, each id of the page standing for one."""

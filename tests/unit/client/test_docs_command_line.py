@@ -83,7 +83,7 @@ def leavers(terminal: Terminal) -> None:
 
 
 def with_platform_key(terminal: Terminal) -> None:
-    terminal.world.service.api_key = terminal.world.service.make_key(is_platform=True)
+    terminal.key = terminal.world.service.make_key(is_platform=True)
     terminal.run("erasure login --tenant acme", "API key (it is not shown): \n")
 
 
@@ -110,7 +110,7 @@ def nobody(terminal: Terminal) -> None:
 
 def rules(terminal: Terminal) -> None:
     with_platform_key(terminal)
-    client = terminal.world.service.client(tenant_id="acme")
+    client = terminal.world.service.client(api_key=terminal.key, tenant_id="acme")
     document = {**client.data_map.get().document, "retention": [{"target": "files", "older_than": "30d"}]}
     client.data_map.put(document)
 
@@ -299,6 +299,85 @@ def test_every_heading_of_the_help_has_its_section() -> None:
     headings = re.findall(r"^### (.+)$", PAGE, re.MULTILINE)
     told = [name for heading in headings for name in heading.split(", ")]
     assert set(told) == set(names) - {"login", "profiles", "replay", "operator"}
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+RUNS = {
+    "login": "--url https://erasure.example.com/prod",
+    "profiles list": "",
+    "profiles use": "default",
+    "request": "usr_4 team/ops --yes",
+    "status": ONE,
+    "cancel": ANOTHER,
+    "expedite": f"{LATER} --yes",
+    "list": "",
+    "retry": ONE,
+    "audit": ONE,
+    "preview": "usr_1",
+    "bulk": "leavers.csv --results results.jsonl --yes",
+    "hold put": "usr_4 --reason Litigation --author legal@example.com --until +7d",
+    "hold show": "usr_4",
+    "hold list": "",
+    "hold lift": "usr_4 --yes",
+    "suppress check": "usr_2",
+    "suppress list": "",
+    "suppress lift": "usr_2 --yes",
+    "users show": "usr_1",
+    "users disable": "usr_1 --delete-after-days 3 --yes",
+    "users enable": "usr_1",
+    "users delete": "usr_1 --yes",
+    "sla": "",
+    "retention": "",
+    "doctor": "",
+    "keys create": "--scope erasure:read --valid-until +7d --calls-per-minute 5",
+    "keys list": "",
+    "keys revoke": "k3jd82hf7a6s5d4f --yes",
+    "data-map show": "",
+    "data-map put": "data-map.yaml --yes",
+    "completion": "bash",
+    "profiles remove": "default",
+}
+"""Commands in the order in which they are run, with their arguments."""
+SHOWN_BY_THE_API = {"status", "cancel", "expedite", "sla"}
+
+
+def told_keys() -> dict[str, set[str]]:
+    rows = re.findall(r"^\| (`[a-z][a-z `,-]*`) \| (.*) \|$", section(PAGE, "JSON"), re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+)`", keys)) for names, keys in rows for name in re.findall("`([^`]+)`", names)}
+    told["request"] = {"batch_id", "requests"} & told["request"]
+    told["hold list"], told["suppress list"] = told["hold show"], told["suppress check"]
+    told["keys list"] = told["keys create"] - {"key"}
+    return told
+
+
+def test_documents_have_the_keys_that_are_told(terminal: Terminal) -> None:
+    """With --json, each command prints one document with the keys of its row, and no other."""
+    with_platform_key(terminal)
+    keys(terminal)
+    for prepare in (of_all_kinds, suppressed, leavers, maps):
+        prepare(terminal)
+    told = told_keys()
+    assert set(told) == set(RUNS) == {" ".join(words) for words in LEAVES if "as_json" in names_of(words)}
+    for name, arguments in RUNS.items():
+        asked = "API key (it is not shown): \n" if name == "login" else ""
+        printed = terminal.run_json(f"erasure {name} {arguments} --json", asked)
+        documents = printed if isinstance(printed, list) else [printed]
+        assert documents, name
+        if name in SHOWN_BY_THE_API:
+            assert {"state", "id"} <= set(printed) or "sla_hours" in printed
+            continue
+        for document in documents:
+            assert set(document) <= told[name], name
+        assert name in LEAVES_WITH_ABSENT or set().union(*map(set, documents)) == told[name], name
+
+
+LEAVES_WITH_ABSENT = {"users show", "users enable", "keys create", "keys list", "users disable"}
+"""What these do not know is left out."""
+
+
+def names_of(words: tuple[str, ...]) -> set[str | None]:
+    return {each.name for each in LEAVES[words].params}
 
 
 # --- codes, variables, permissions -------------------------------------------------------------------------------
