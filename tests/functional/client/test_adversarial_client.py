@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from erasure_client.cli._session import Session
 from erasure_client.testing import FakeService
 from tests.functional.client.cli.command_runs import run_command
+from tests.unit.client import bodies
 
 
 @pytest.fixture
@@ -78,3 +80,39 @@ class TestFilesOfABulk:
         code, stderr, _ = bulk("user_id,name\nann,A\nuser_id,name\nben,B\n")
         assert (code, service.calls) == (2, [])
         assert "line 3" in stderr
+
+
+class _Answers(httpx.BaseTransport):
+    """A service that gives one answer to all calls."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        self._status, self._body = status, body
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002
+        return httpx.Response(self._status, json=self._body)
+
+
+def answered(status: int, body: Any, *command: str) -> Any:
+    """What the command comes to if the service gives this answer."""
+    return run_command(*command, obj=Session(transport=_Answers(status, body), is_interactive=False))
+
+
+@pytest.mark.usefixtures("service")
+class TestWhatIsSaidOfAnErasure:
+    @pytest.mark.parametrize("options", [[], ["--watch"]])
+    def test_what_was_found_afterwards(self, options: list[str]) -> None:
+        """Of a request after whose end something was found, it is not said that all is erased; the request that erases
+        that is named."""
+        later = "er_01M80F136NHBE2JQNEWSAJ1BFC"
+        body = bodies.request(state="finished", late_arrivals=2, followed_by=later, targets=[bodies.target()])
+        result = answered(200, body, "status", bodies.REQUEST_ID, *options)
+        assert "All that it covers is erased" not in result.stdout
+        assert "2 things were found afterwards" in result.stdout
+        assert f"erasure status {later}" in result.stderr
+
+    def test_finished_and_not(self) -> None:
+        """Of a request that is finished and needs attention, both are said."""
+        body = bodies.request(state="finished", attention=True, targets=[bodies.target()])
+        result = answered(200, body, "status", bodies.REQUEST_ID)
+        assert "All that it covers is erased" not in result.stdout
+        assert "could not be erased" in result.stdout

@@ -7,12 +7,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from erasure_client import ErasureClient
-from erasure_client.errors import ConfigurationError
-from tests.unit.client.carriers import Driver
+from erasure_client import ErasureClient, ErasureRequest, SelfDeletion
+from erasure_client._figures import health
+from erasure_client._flow import Retries
+from erasure_client._self_deletion import confirm
+from erasure_client._waiting import wait
+from erasure_client.errors import ConfigurationError, ServiceError
+from tests.unit.client import bodies
+from tests.unit.client.carriers import Driver, Service, answer, problem
 
 KEY = "sk_test_0123456789abcdef_secret"
 
@@ -93,3 +99,74 @@ def test_an_environment_that_cannot_be_used(kind: str, name: str, value: str, mo
     while error is not None:
         assert "hunter2" not in str(error)
         error = error.__cause__ or error.__context__
+
+
+class TestWhatCountsAsGone:
+    """``is_complete`` is said of nothing that may still be there."""
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"attention": True},
+            {"late_arrivals": 2, "followed_by": "er_01M80F136NHBE2JQNEWSAJ1BFC"},
+            {"targets": []},
+            {"targets": [bodies.target(kept_more=True)]},
+            {"targets": [bodies.target(), bodies.target("reported", count=0)]},
+            {"targets": [bodies.target(), bodies.target("crumpled")]},
+            {"state": "nearly_finished"},
+        ],
+    )
+    def test_a_request(self, more: dict[str, Any]) -> None:
+        """Not of one that needs attention, after whose end something was found, whose targets are not told, or are at
+        an end that nobody knows; nor in a state that nobody knows."""
+        whole: dict[str, Any] = {"state": "finished", "targets": [bodies.target()]}
+        assert ErasureRequest.of(bodies.request(**whole, late_arrivals=0)).is_complete
+        assert not ErasureRequest.of(bodies.request(**{**whole, **more})).is_complete
+
+    @pytest.mark.parametrize("more", [{"attention": True}, {"targets": []}, {"targets": [{"kept_more": True}]}])
+    def test_a_deletion_of_ones_own(self, more: dict[str, Any]) -> None:
+        """Nor of a person's own, by what its status says."""
+        target = {"target": "documents", "category": "content", "outcome": "erased", "count": 1}
+        whole = own(targets=[target])
+        assert SelfDeletion.of(whole).is_complete
+        told = {**more, "targets": [{**target, **each} for each in more.get("targets", [{}])]}
+        assert not SelfDeletion.of({**whole, **told}).is_complete
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    def test_the_service_has_said_so(self, kind: str) -> None:
+        """A 204 for the confirmation says it, also if the status then tells of no targets."""
+        gone = answer(204, x_erasure_request_id=bodies.REQUEST_ID)
+        told = Driver(kind).run(confirm("d", Retries()), Service.of(gone, answer(200, own(targets=[]))))
+        assert told.is_complete
+        # The same status after a 202 says nothing of what became of the data.
+        accepted = answer(202, {}, x_erasure_request_id=bodies.REQUEST_ID)
+        told = Driver(kind).run(confirm("d", Retries()), Service.of(accepted, answer(200, own(targets=[]))))
+        assert (told.is_finished, told.is_complete) == (True, False)
+
+
+def own(**more: Any) -> dict[str, Any]:
+    told = {"request_id": bodies.REQUEST_ID, "state": "finished", "attention": False}
+    return {**told, "requested_at": bodies.AT, "due_at": bodies.LATER, **more}
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+class TestPausesThatAreAskedFor:
+    @pytest.mark.parametrize("asked", ["9" * 400, "31536000", "Mon, 01 Jan 9999 00:00:00 GMT"])
+    def test_years(self, kind: str, asked: str) -> None:
+        """Who waits without an end does not sleep for years because one answer says so: its error is raised."""
+        look = answer(200, bodies.request(state="started"))
+        service = Service.of(look, problem(503, "unavailable", retry_after=asked), look)
+        with pytest.raises(ServiceError) as caught:
+            Driver(kind).run(wait(bodies.REQUEST_ID, Retries()), service)
+        assert caught.value.request_id == bodies.REQUEST_ID
+        assert sum(service.pauses) < 10
+
+    @pytest.mark.parametrize("asked", ["nan", "-5", "1e9", "Mon, 01 Jan 99999999999 00:00:00 GMT", "²", "0x10"])
+    def test_no_time(self, kind: str, asked: str) -> None:
+        """What is no time is none, however it looks: the call is repeated in the client's own time."""
+        service = Service.of(
+            problem(503, "unavailable", retry_after=asked), answer(200, {"status": "ok", "version": "1"})
+        )
+        Driver(kind).run(health(Retries()), service)
+        assert len(service.calls) == 2
+        assert 0 < sum(service.pauses) < 10

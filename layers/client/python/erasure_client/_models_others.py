@@ -296,7 +296,7 @@ class OwnTarget:
     @property
     def is_gone(self) -> bool:
         """Whether it is known that nothing of the person is left in it."""
-        return self.outcome in GONE and not self.kept
+        return self.outcome in GONE and not self.kept and not self.kept_more
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> OwnTarget:
@@ -336,13 +336,14 @@ class SelfDeletion:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has finished with nothing left."""
-        return self.is_finished and all(target.is_gone for target in self.targets)
+        """Whether it is known to have finished with nothing left."""
+        is_told = bool(self.targets) or self.requested_at is None
+        return self.is_finished and not self.attention and is_told and all(target.is_gone for target in self.targets)
 
     @property
     def kept(self) -> tuple[OwnTarget, ...]:
         """Targets of which something stays."""
-        return tuple([target for target in self.targets if target.kept > 0])
+        return tuple([target for target in self.targets if target.kept > 0 or target.kept_more])
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> SelfDeletion:

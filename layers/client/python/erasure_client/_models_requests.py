@@ -44,7 +44,7 @@ class Target:
     @property
     def is_gone(self) -> bool:
         """Whether it is known that nothing of the subject is left in it."""
-        return self.state in GONE and not self.kept
+        return self.state in GONE and not self.kept and not self.kept_more
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Target:
@@ -141,13 +141,14 @@ class ErasureRequest:
     @property
     def is_complete(self) -> bool:
         """Whether it is known to have finished with nothing left. False also where the targets were not told: ask for
-        the request by itself."""
-        return self.is_finished and bool(self.targets) and all(target.is_gone for target in self.targets)
+        the request by itself; and where something was found later (``late_arrivals``): ask for ``followed_by``."""
+        is_well = self.is_finished and not self.attention and not self.late_arrivals
+        return is_well and bool(self.targets) and all(target.is_gone for target in self.targets)
 
     @property
     def kept(self) -> tuple[Target, ...]:
         """Targets of which something stays."""
-        return tuple([target for target in self.targets if target.kept > 0])
+        return tuple([target for target in self.targets if target.kept > 0 or target.kept_more])
 
     @property
     def failed(self) -> tuple[Target, ...]:

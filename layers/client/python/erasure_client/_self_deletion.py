@@ -109,7 +109,7 @@ def _told(request_id: str, retries: Retries, ends_at: float) -> Flow[SelfDeletio
         told = _read(request_id, (yield from send(_status_call(request_id), retries, ends_at=ends_at)))
     except ErasureClientError:
         return known
-    return told if told.is_finished else known
+    return told if told.is_finished and told.targets else known
 
 
 def _waiting(request_id: str, ends_at: float) -> Waiting[SelfDeletion]:

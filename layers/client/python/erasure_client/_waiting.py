@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from erasure_client._flow import Flow, Now, Pause, Retries, Tell, send
+from erasure_client._flow import LONGEST_PAUSE, Flow, Now, Pause, Retries, Tell, send
 from erasure_client._models_requests import ErasureRequest
 from erasure_client._wire import Answer, Call, segment
 from erasure_client.errors import (
@@ -79,6 +79,8 @@ def follow(waiting: Waiting[T], retries: Retries, *, known: bool = False, asked:
             if not known:
                 raise
             asked = None if isinstance(failure, NoAnswerError) else failure.retry_after
+            if waiting.ends_at is None and (asked or 0.0) > LONGEST_PAUSE:
+                raise  # who waits without an end must not sleep for years because one answer says so
             yield from _rest(waiting, pacing.after_failure(asked), asked or 0.0, failure)
             continue
         known = True

@@ -99,6 +99,11 @@ def _finished(request: ErasureRequest) -> Standing:
         parts.append(f"{more}{things} kept: {', '.join(_kept_text(target) for target in kept)}")
     if others:
         parts.append(f"not known to be gone: {', '.join(others)}")
+    if request.late_arrivals:
+        by = "" if request.followed_by is None else f", which {clean(request.followed_by)} erases"
+        parts.append(f"{counted(request.late_arrivals, 'thing was', 'things were')} found afterwards{by}")
+    if request.attention:
+        parts.append("something could not be erased")
     return Standing("finished", f"finished; {'; '.join(parts)}.", "yellow")
 
 
@@ -127,6 +132,8 @@ def _attention(request: ErasureRequest) -> Standing:
 
 def advice(request: ErasureRequest) -> str | None:
     """What somebody who looks at the request may do next; None: nothing is to be done."""
+    if request.is_finished and request.late_arrivals and request.followed_by is not None:
+        return f"see what was found afterwards with `erasure status {request.followed_by}`"
     if request.is_finished or request.state == "cancelled":
         return None
     if request.attention:
