@@ -83,7 +83,8 @@ def _bar(out: Output) -> Bar:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        BarColumn(bar_width=None),
+        # Rich's own colour, a red, looks like something going wrong.
+        BarColumn(bar_width=None, complete_style="blue", finished_style="green"),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),

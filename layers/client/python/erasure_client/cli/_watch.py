@@ -158,7 +158,8 @@ class _Screen:
             of = f"{ended} of {counted(len(request.targets), 'target', 'targets')} at their end"
             bar = Table.grid(padding=(0, 2))
             done = sum(_steps_done(target) for target in request.targets)
-            bar.add_row(ProgressBar(total=_STEPS * len(request.targets), completed=done, width=24), of)
+            # Rich's own colour, a red, looks like something going wrong.
+            bar.add_row(ProgressBar(_STEPS * len(request.targets), done, 24, complete_style="blue"), of)
             grid.add_row("progress", bar)
         grid.add_row("age", age)
         grid.add_row("due", due_text(request, at))
