@@ -31,12 +31,12 @@ from local.watching import JobView, JobWatcher
 _LOOK_SECONDS = 0.4
 _FINISH_SECONDS = 150.0
 _NEIGHBOURS = (
-    (Person("acme", "an"), "an id that theirs begins with"),
-    (Person("acme", "anna"), "an id that begins with theirs"),
-    (Person("acme", "annabel"), "another one"),
-    (Person("acme", "Ann"), "the same id in other letters"),
-    (Person("acme-labs", "ann"), "the same id in another tenant"),
-    (Person("globex", "ann"), "the same id in a third"),
+    (Person("acme", "an"), "theirs begins with it"),
+    (Person("acme", "anna"), "begins with theirs"),
+    (Person("acme", "annabel"), "so does this"),
+    (Person("acme", "Ann"), "same id, capital letter"),
+    (Person("acme-labs", "ann"), "same id, other tenant"),
+    (Person("globex", "ann"), "same id, third tenant"),
 )
 
 

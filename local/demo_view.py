@@ -109,7 +109,7 @@ class DemoView:
     @contextmanager
     def counting(self, names: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
         """One bar for each name; the callable takes name, done and total."""
-        columns = (_spinner(), TextColumn("{task.description}"), BarColumn(36))
+        columns = (_spinner(), TextColumn("{task.description}"), _bar(36))
         progress = Progress(TextColumn(" "), *columns, MofNCompleteColumn(), TimeElapsedColumn(), console=self.console)
         with progress:
             tasks = {name: progress.add_task(name, total=None) for name in names}
@@ -121,7 +121,7 @@ class DemoView:
         # On a narrow terminal names give way, numbers never.
         for column in ("items", "versions", "markers", "uploads"):
             table.add_column(column, justify="right", no_wrap=True, min_width=len("13,200"))
-        table.add_column("fate", no_wrap=True, min_width=len("erased"))
+        table.add_column("will be", no_wrap=True)
         for row in rows:
             numbers = [row.found[kind] for kind in ("item", "version", "delete marker", "upload")]
             fate = "[bold red]erased[/]" if row.erased_now else "kept"
@@ -151,7 +151,7 @@ class DemoView:
         """A bar for each target of the job; the callable takes the job as it is now."""
         progress = Progress(
             TextColumn("  {task.description:<15}"),
-            BarColumn(28),
+            _bar(28),
             TextColumn("{task.fields[erased]:>6,} of {task.fields[found]:<6,}"),
             TextColumn("{task.fields[status]}"),
             console=self.console,
@@ -194,8 +194,8 @@ class DemoView:
     def people(self, rows: Sequence[PersonRow]) -> None:
         table = _table("whose")
         for column in ("before", "after", "changed"):
-            table.add_column(column, justify="right", no_wrap=True, min_width=len("changed"))
-        table.add_column("as it should be")
+            table.add_column(column, justify="right", no_wrap=True, min_width=len("17,153"))
+        table.add_column("expected", no_wrap=True, min_width=len("nothing left"))
         for row in rows:
             changed = f"[red]{row.changed:,}[/]" if row.changed else "[green]0[/]"
             table.add_row(escape(row.label), f"{row.before:,}", f"{row.after:,}", changed, row.expected)
@@ -235,6 +235,11 @@ def states_text(job: JobView) -> str:
 
 def _spinner() -> SpinnerColumn:
     return SpinnerColumn("dots", finished_text="[green]✓[/]")
+
+
+def _bar(width: int) -> BarColumn:
+    """Without rich's red, which looks like something going wrong."""
+    return BarColumn(width, complete_style="blue", finished_style="green", pulse_style="blue")
 
 
 def _table(*columns: str) -> Table:
