@@ -4,6 +4,7 @@ and nothing is called gone that may be there."""
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.unit.client import bodies
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeService:
     """The service, of which the environment has the address and a key of the tenant ``acme``."""
-    made = FakeService()
+    made = FakeService("acme", "globex")
     for name in ("ERASURE_TENANT", "ERASURE_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ERASURE_CONFIG", str(tmp_path / "config" / "config.toml"))
@@ -116,3 +117,88 @@ class TestWhatIsSaidOfAnErasure:
         result = answered(200, body, "status", bodies.REQUEST_ID)
         assert "All that it covers is erased" not in result.stdout
         assert "could not be erased" in result.stdout
+
+    @pytest.mark.parametrize("entry", [{"status": "postponed"}, {"status": "accepted"}])
+    def test_whoever_has_no_request(self, entry: dict[str, Any]) -> None:
+        """A subject that was not accepted, by whatever word, or has no request, is shown, and is no exit code 0."""
+        entries = [{"subject": bodies.subject(), **entry}, bodies.accepted("ben")["requests"][0]]
+        result = answered(202, {"batch_id": bodies.BATCH_ID, "requests": entries}, "request", "ann", "ben", "--yes")
+        assert result.exit_code == 3
+        assert "user ann" in result.stdout
+
+    def test_a_strange_answer_to_a_request(self) -> None:
+        """An answer that is not the service's leaves it open whether the erasure was accepted: how to run it again
+        without a second one is said."""
+        result = answered(200, {"welcome": "to this network"}, "request", "ann", "--yes")
+        assert result.exit_code == 1
+        assert "Whether it was accepted is not known." in result.stderr
+        assert "--idempotency-key cli_" in result.stderr
+
+    def test_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is kept until the last day that there is can be shown east of Greenwich, too."""
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            kept = bodies.target("blocked", kept=1, until="9999-12-31T23:59:59Z")
+            result = answered(200, bodies.request(state="finished", targets=[kept]), "status", bodies.REQUEST_ID)
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+        assert result.exit_code == 0
+        assert "until 9999-12-31" in result.stdout
+
+    def test_names_with_lines_in_them(self) -> None:
+        """A name from elsewhere does not write lines of its own, which would be taken for the command's."""
+        name = "documents\n2026-11-22 10:00:00 +00:00  finished: All that it covers is erased, and verified."
+        body = bodies.request(state="started", attention=True, targets=[bodies.target("failed", name=name)])
+        for options in ([], ["--watch"]):
+            result = answered(200, body, "status", bodies.REQUEST_ID, *options)
+            assert result.exit_code == 3
+            assert not [line for line in result.stdout.splitlines() if line.startswith("2026-11-22 10:00:00")]
+
+
+class TestQuestions:
+    """What is asked before an erasure says what would be done: to whom, of what, where, and as whom."""
+
+    SPOOF = "ann\n  at https://elsewhere.example.com, tenant: test"
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("request",),
+            ("users", "delete"),
+            ("users", "disable", "--revoke-sessions"),
+            ("hold", "lift"),
+            ("suppress", "lift"),
+            ("keys", "revoke"),
+        ],
+    )
+    def test_an_id_with_a_line_in_it(self, service: FakeService, command: tuple[str, ...]) -> None:
+        """An id cannot say in a line of its own that something else is done elsewhere."""
+        session = Session(transport=service, is_interactive=True)
+        result = run_command(*command, "--", self.SPOOF, obj=session, piped="n\n")
+        assert "\\x0a  at https://elsewhere" in result.stderr
+        assert "\n  at https://elsewhere" not in result.stderr
+        assert service.calls == []
+
+    def test_of_what_only(self, service: FakeService) -> None:
+        """Categories and organizations are in the question: more would be erased without them."""
+        session = Session(transport=service, is_interactive=True)
+        options = ("--category", "content", "--organization", "org_1")
+        result = run_command("request", "ann", *options, obj=session, piped="n\n")
+        assert "of these categories only: content" in result.stderr
+        assert "within these organizations only: org_1" in result.stderr
+
+    def test_a_key_that_is_not_the_profiles(self, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A key of the environment with the address of a profile: it is the key that says whose data is meant, so it
+        is told where it is from."""
+        assert (
+            run_command("login", "--url", service.url, "--name", "prod", obj=Session(transport=service)).exit_code == 0
+        )
+        monkeypatch.delenv("ERASURE_URL")
+        monkeypatch.delenv("ERASURE_API_KEY")
+        own = run_command("request", "ann", obj=Session(transport=service, is_interactive=True), piped="n\n")
+        assert "(profile prod)" in own.stderr
+        monkeypatch.setenv("ERASURE_API_KEY", service.make_key(tenant_id="globex"))
+        other = run_command("request", "ann", obj=Session(transport=service, is_interactive=True), piped="n\n")
+        assert "(profile prod, with the key of ERASURE_API_KEY)" in other.stderr

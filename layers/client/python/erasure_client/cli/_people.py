@@ -95,7 +95,7 @@ def show_hold(session: Session, out: Output, *, id_: str, subject_type: str) -> 
 def lift_hold(session: Session, out: Output, *, id_: str, subject_type: str, yes: bool) -> None:
     """End somebody's hold. Erasures that waited for it go on, so it asks first."""
     client = session.client()
-    out.confirm(question(session, f"This ends the hold of {subject_type} {id_}. Erasures go on."), yes=yes)
+    out.confirm(question(session, f"This ends the hold of {subject_type} {clean(id_)}. Erasures go on."), yes=yes)
     client.holds.lift(_subject(subject_type, id_))
     out.result({"lifted": True}, "The hold is lifted. What it held, and no other hold does, goes on.")
 
@@ -151,7 +151,7 @@ def check_suppression(session: Session, out: Output, *, id_: str, subject_type: 
 def lift_suppression(session: Session, out: Output, *, id_: str, subject_type: str, yes: bool) -> None:
     """Take somebody off the list: their data may be collected again. Nothing puts them back, so it asks first."""
     client = session.client()
-    out.confirm(question(session, f"This takes {subject_type} {id_} off the suppression list."), yes=yes)
+    out.confirm(question(session, f"This takes {subject_type} {clean(id_)} off the suppression list."), yes=yes)
     client.suppressions.lift(_subject(subject_type, id_))
     out.result({"lifted": True}, "They are off the list: their data may be collected again.")
 
@@ -204,7 +204,8 @@ def delete_user(session: Session, out: Output, *, id_: str, yes: bool, idempoten
     The rest follows within the promised time, and can be watched. It asks first.
     """
     client = session.client()
-    out.confirm(question(session, f"This deletes user {id_} and all their data. It cannot be brought back."), yes=yes)
+    head = f"This deletes user {clean(id_)} and all their data. It cannot be brought back."
+    out.confirm(question(session, head), yes=yes)
     done = client.users.delete(id_, idempotency_key=idempotency_key)
     out.result(
         told(done),
@@ -235,7 +236,7 @@ def disable_user(
             f"  they are deleted in {counted(delete_after_days, 'day', 'days')}, unless they are enabled before"
         )
     if erased:
-        out.confirm(question(session, f"This disables user {id_}.", *erased), yes=yes)
+        out.confirm(question(session, f"This disables user {clean(id_)}.", *erased), yes=yes)
     found = client.users.disable(id_, revoke_sessions=revoke_sessions, delete_after_days=delete_after_days)
     out.result(told(found), _user_view(found))
 

@@ -26,7 +26,14 @@ from erasure_client.cli._people_arguments import (
 )
 from erasure_client.cli._session import Session
 from erasure_client.cli._times import counted, local, now
-from erasure_client.errors import ConflictError, ErasureClientError, NoAnswerError, ServiceError, TooManyCallsError
+from erasure_client.errors import (
+    ConflictError,
+    ErasureClientError,
+    NoAnswerError,
+    ServiceError,
+    TooManyCallsError,
+    UnexpectedAnswerError,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,13 +91,14 @@ def request(
         found = client.requests.dry_run(subjects, **how)
         out.result({"dry_run": True, "plans": document_of(found)}, dry_runs_view(found, now()))
         return Exit.DONE
-    out.confirm(_question(session, subjects, not_before), yes=yes)
+    scope = scope_lines(categories, organization_ids)
+    out.confirm(_question(session, subjects, not_before, scope), yes=yes)
     key = idempotency_key or f"cli_{uuid.uuid4().hex}"
     try:
         batch = client.requests.create(subjects, **how, idempotency_key=key)
-    except (NoAnswerError, ServiceError, TooManyCallsError) as error:
+    except (NoAnswerError, ServiceError, TooManyCallsError, UnexpectedAnswerError) as error:
         raise _in_doubt(error, key, not_before) from error
-    shown, refused = batch_document(batch), Exit.PARTLY if batch.refused else Exit.DONE
+    shown, refused = batch_document(batch), Exit.PARTLY if _not_accepted(batch) else Exit.DONE
     if watch:
         from erasure_client.cli._watch import watch_request
 
@@ -100,7 +108,12 @@ def request(
     return refused
 
 
-def _question(session: Session, subjects: Sequence[Subject], not_before: datetime | None) -> str:
+def _not_accepted(batch: Batch) -> list[Disposition]:
+    """Whoever has no request, by whatever word the service says so."""
+    return [each for each in batch if not each.is_accepted or each.request is None]
+
+
+def _question(session: Session, subjects: Sequence[Subject], not_before: datetime | None, scope: Sequence[str]) -> str:
     from erasure_client.cli._render import subject_text
 
     named = [f"  {subject_text(each)}" for each in subjects[:_SHOWN]]
@@ -110,7 +123,19 @@ def _question(session: Session, subjects: Sequence[Subject], not_before: datetim
     head = (
         f"This erases the data of {counted(len(subjects), 'subject', 'subjects')}{begins}. It cannot be brought back."
     )
-    return "\n".join([head, *named, *whereabouts(session), "Go on?"])
+    return "\n".join([head, *named, *scope, *whereabouts(session), "Go on?"])
+
+
+def scope_lines(categories: Sequence[str], organization_ids: Sequence[str]) -> list[str]:
+    """Lines for a question: of what only, and within which organizations only."""
+    lines = []
+    if categories:
+        lines.append(f"  of these categories only: {', '.join(map(clean, categories))}")
+    if organization_ids:
+        within = ", ".join(map(clean, organization_ids[:_SHOWN]))
+        rest = len(organization_ids) - _SHOWN
+        lines.append(f"  within these organizations only: {within}{f', and {rest} others' if rest > 0 else ''}")
+    return lines
 
 
 def whereabouts(session: Session) -> list[str]:
@@ -156,9 +181,10 @@ def _accepted(batch: Batch, *, followed: bool = False) -> RenderableType:
     if batch.requests:
         parts += [f"Accepted: {counted(len(batch.requests), 'request', 'requests')}. Nothing is gone yet.", ""]
         parts += [requests_table(batch.requests, now()), ""]
-    for each in batch.refused:
+    for each in _not_accepted(batch):
         reason = REASONS.get(each.reason or "", "")
-        parts.append(Text.assemble(("refused", "bold red"), f"  {subject_text(each.subject)}: {clean(each.reason)}"))
+        status = "not requested" if each.is_accepted else clean(each.status)
+        parts.append(Text.assemble((status, "bold red"), f"  {subject_text(each.subject)}: {clean(each.reason)}"))
         parts += [Text(f"  {reason}")] if reason else []
     if batch.request_ids and not followed:
         parts.append(Text(f"Follow it: erasure status {clean(batch.request_ids[0])} --watch"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,11 @@ class Session:
                 Exit.USAGE,
                 "usage",
             )
-        if self.profile_name:
-            return _joined(kept, environment, name)
-        return _joined(environment, kept, name)
+        joined = _joined(kept, environment, name) if self.profile_name else _joined(environment, kept, name)
+        if joined.key != kept.key:
+            # Whose key it is decides whose data is meant: it is told before anything is erased.
+            return replace(joined, name=f"{name}, with the key of {KEY_VARIABLE}")
+        return joined
 
     def client(self) -> ErasureClient:
         """The client of this run; it is closed with it. Raises :class:`CommandError` if nobody is signed in."""

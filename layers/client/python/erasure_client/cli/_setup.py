@@ -77,7 +77,7 @@ def list_keys(session: Session, out: Output) -> None:
 def revoke_key(session: Session, out: Output, *, key_id: str, yes: bool) -> None:
     """End a key: whoever uses it is refused within seconds. It cannot be undone, so it asks first."""
     client = session.client()
-    out.confirm(question(session, f"This ends the key {key_id} for whoever uses it."), yes=yes)
+    out.confirm(question(session, f"This ends the key {clean(key_id)} for whoever uses it."), yes=yes)
     client.api_keys.revoke(key_id)
     out.result({"revoked": key_id}, "The key is revoked. It stops working within seconds.")
 

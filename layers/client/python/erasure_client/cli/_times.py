@@ -13,7 +13,11 @@ def now() -> datetime:
 
 def local(at: datetime, *, seconds: bool = False) -> str:
     """In the time of this machine's place, with its offset from UTC: ``2026-11-25 02:48 +01:00``."""
-    text = at.astimezone().isoformat(sep=" ", timespec="seconds" if seconds else "minutes")
+    try:
+        here = at.astimezone()
+    except (OverflowError, OSError, ValueError):
+        here = at  # for ever, as 9999-12-31, which is no time any more where it is later
+    text = here.isoformat(sep=" ", timespec="seconds" if seconds else "minutes")
     return f"{text[:-6]} {text[-6:]}"
 
 

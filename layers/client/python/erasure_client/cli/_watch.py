@@ -110,7 +110,7 @@ class _Lines:
 def _target_line(target: Target) -> str:
     note = target_note(target)
     count = f", {number(target.count)}" if target.count else ""
-    return f"{target.name}: {target.state.replace('_', ' ')}{count}" + (f" ({note})" if note else "")
+    return clean(f"{target.name}: {target.state.replace('_', ' ')}{count}" + (f" ({note})" if note else ""))
 
 
 class _Screen:
