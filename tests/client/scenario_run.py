@@ -24,7 +24,7 @@ OF_BACKENDS, OF_PEOPLE = 20, 2
 EXPECTED = {"sync": OF_BACKENDS + OF_PEOPLE, "async": OF_BACKENDS + OF_PEOPLE, "command": OF_BACKENDS}
 """How many scenarios each of the hands has: the command line has no person's side."""
 
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 600
 
 
 class Result(NamedTuple):

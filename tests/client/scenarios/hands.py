@@ -63,7 +63,7 @@ HAVE: Mapping[str, frozenset[str]] = {
 }
 """Whose side each of the hands has. Operators use the command line; nobody deletes themselves with it."""
 
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds for an erasure to end. It takes a few; the machine may be busy."""
 
 

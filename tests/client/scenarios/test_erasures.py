@@ -72,7 +72,7 @@ def test_a_request_that_waits_can_be_cancelled(hands: Hands) -> None:
     assert request.not_before is not None
     assert abs(request.not_before - at) < timedelta(seconds=1)
     with hands.refused(StillRunningError, exit_code=7):
-        hands.wait(request.id, timeout=0)
+        hands.wait(request.id, timeout=4)
     assert hands.cancel(request.id).state == "cancelled"
     with hands.refused(StoppedError, exit_code=3):
         hands.wait(request.id)
