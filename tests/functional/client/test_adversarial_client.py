@@ -4,17 +4,25 @@ and nothing is called gone that may be there."""
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from erasure_client import ErasureClient
+from erasure_client.cli._doctor_api import look_at_address, look_with_key
 from erasure_client.cli._session import Session
 from erasure_client.testing import FakeService
 from tests.functional.client.cli.command_runs import run_command
 from tests.unit.client import bodies
+
+KEY = "sk_test_0123456789abcdef_secret"
 
 
 @pytest.fixture
@@ -202,3 +210,64 @@ class TestQuestions:
         monkeypatch.setenv("ERASURE_API_KEY", service.make_key(tenant_id="globex"))
         other = run_command("request", "ann", obj=Session(transport=service, is_interactive=True), piped="n\n")
         assert "(profile prod, with the key of ERASURE_API_KEY)" in other.stderr
+
+
+class TestDoctor:
+    """What could not be looked at is not called well."""
+
+    @pytest.fixture
+    def client(self) -> Iterator[Any]:
+        """A client of a tenant with more started requests than are looked at, none of the newest in trouble."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path != "/v1/erasure-requests":
+                return httpx.Response(403, json={"code": "insufficient_permissions", "message": "No.", "status": 403})
+            first = int(request.url.params.get("cursor", 0))
+            entries = [{**bodies.request(state="started"), "id": f"er_{first + each}"} for each in range(100)]
+            return httpx.Response(200, json={"requests": entries, "cursor": str(first + 100)})
+
+        with ErasureClient("https://erasure.example.com", api_key=KEY, transport=httpx.MockTransport(answer)) as client:
+            yield client
+
+    def test_the_oldest_were_not_looked_at(self, client: ErasureClient) -> None:
+        """Requests that nobody works on are among the oldest: of 500 newer ones it does not follow that there are
+        none."""
+        checks = {check.name: check for check in look_with_key(lambda: client, KEY).checks}
+        assert (checks["parked"].status, checks["attention"].status) == ("unknown", "unknown")
+        assert "newest 500" in checks["parked"].said
+
+    @pytest.mark.parametrize("date", ["Sun, 22 Nov 2026 14:00:00", "Sun, 22 Nov 99999999999 14:00:00 GMT", ""])
+    def test_a_date_that_is_none(self, date: str) -> None:
+        """A clock that cannot be compared is unknown."""
+        headers = {"Date": date}
+        answer = httpx.Response(200, json={"status": "ok", "version": "0"}, headers=headers)
+        checks = look_at_address("https://erasure.example.com", httpx.MockTransport(lambda _: answer))
+        assert [check.status for check in checks if check.name == "clock"] == ["unknown"]
+
+    def test_a_proxy_does_not_answer_for_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A local stack that is down is not called well because a proxy of the environment answers."""
+        answer = b'{"status": "ok", "version": "1"}'
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(answer)
+
+        def serve(server: socket.socket) -> None:
+            with suppress(OSError), server.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(head + answer)
+
+        for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with socket.create_server(("127.0.0.1", 0)) as proxy, socket.create_server(("127.0.0.1", 0)) as stack:
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            address = f"http://127.0.0.1:{stack.getsockname()[1]}"
+            stack.close()
+            threading.Thread(target=serve, args=(proxy,), daemon=True).start()
+            (check,) = look_at_address(address)
+            proxy.shutdown(socket.SHUT_RDWR)
+        assert (check.name, check.status) == ("address", "problem")
+
+    def test_a_proxy_that_cannot_be_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A problem, without the proxy's password."""
+        monkeypatch.setenv("HTTPS_PROXY", "socks9://me:hunter2@127.0.0.1:1")
+        (check,) = look_at_address("https://erasure.example.com")
+        assert (check.name, check.status) == ("address", "problem")
+        assert "hunter2" not in str(check)

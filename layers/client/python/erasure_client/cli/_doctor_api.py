@@ -52,8 +52,8 @@ def look_at_address(
     """Reachability, health, version and clock, all by ``GET /health``, without the key."""
     try:
         answered = _health(url, transport, now)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        yield _unreached(error)
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+        yield _unreached(error)  # all but the first: proxies or certificates of the environment that cannot be used
         return
     response = answered.response
     body = _body(response)
@@ -68,7 +68,9 @@ def look_at_address(
 
 
 def _health(url: str, transport: httpx.BaseTransport | None, now: Callable[[], datetime]) -> Answered:
-    http = httpx.Client(transport=transport, timeout=PATIENCE, follow_redirects=False)
+    # As the client: what is not encrypted stays on this machine, whatever proxy the environment names.
+    is_encrypted = url.startswith("https:")
+    http = httpx.Client(transport=transport, timeout=PATIENCE, follow_redirects=False, trust_env=is_encrypted)
     try:
         before = now()
         response = http.get(f"{url.rstrip('/')}/health", headers={"Accept": "application/json"})
@@ -107,9 +109,12 @@ def _version(version: str) -> Check:
 
 
 def _clock(answered: Answered) -> Check:
+    told: datetime | None
     try:
         told = parsedate_to_datetime(answered.response.headers["date"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
+        told = None
+    if told is None or told.tzinfo is None:
         return Check("service", "clock", "unknown", "the answer has no date")
     # A date has whole seconds, so the moment was in the second after it.
     apart = (answered.at - told).total_seconds() - 0.5
@@ -254,16 +259,19 @@ def _troubled(service: ErasureClient) -> _Troubled:
 
 def _trouble(found: _Troubled) -> Iterator[Check]:
     of = "" if found.is_whole else f", of the newest {MOST_REQUESTS}"
+    # What nobody works on is among the oldest, which were not looked at.
+    well: Status = "ok" if found.is_whole else "unknown"
+    more = "" if found.is_whole else "See the alarms, and the older ones: `erasure list --state started --limit N`."
     if found.parked:
         step = "Mend the cause, then `erasure retry ID`. Operations guide, A request is parked."
         yield Check("promise", "parked", "problem", f"{found.parked} not tried again by itself{of}", step)
     else:
-        yield Check("promise", "parked", "ok", f"none has been given up{of}")
+        yield Check("promise", "parked", well, f"none has been given up{of}", more)
     if found.attention:
         step = "Tried again by itself. Which: `erasure list --state started`; why: `erasure status ID`."
         yield Check("promise", "attention", "warning", f"{found.attention} with something not erased{of}", step)
     else:
-        yield Check("promise", "attention", "ok", f"none with something not erased{of}")
+        yield Check("promise", "attention", well, f"none with something not erased{of}", more)
 
 
 def _rules(rules: Iterable[RetentionRule]) -> Iterator[Check]:
