@@ -185,5 +185,5 @@ def test_without_boto3_the_api_is_looked_at(erasure: Erasure, signed_in: None, m
     monkeypatch.setattr("erasure_client.cli._doctor.find_spec", lambda _: None)
     result = erasure("doctor", "--stack-name", STACK)
     assert result.exit_code == 2
-    assert "erasure-client[aws]" in result.stderr
+    assert "./layers/client[aws]" in result.stderr
     assert erasure("doctor").exit_code == 0
