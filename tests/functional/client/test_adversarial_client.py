@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -271,3 +272,23 @@ class TestDoctor:
         (check,) = look_at_address("https://erasure.example.com")
         assert (check.name, check.status) == ("address", "problem")
         assert "hunter2" not in str(check)
+
+
+def test_a_profile_of_another_service(service: FakeService, tmp_path: Path) -> None:
+    """Signed in somewhere else under the same name, nothing of the former service stays: its tenant, and the stack in
+    which ``replay`` would erase."""
+    config = tmp_path / "config" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(
+        'current = "default"\n[profiles.default]\nurl = "https://former.example.com"\nkey = "sk_test_a_b"\n'
+        'tenant = "globex"\nstack_name = "former"\nregion = "eu-west-1"\n'
+    )
+    config.chmod(0o600)
+    key = service.make_key(is_platform=True)
+    arguments = ("login", "--url", service.url, "--key-stdin")
+    result = run_command(*arguments, obj=Session(transport=service), piped=key)
+    assert (result.exit_code, "--tenant" in result.stderr) == (1, True)
+    result = run_command(*arguments, "--tenant", "acme", obj=Session(transport=service), piped=key)
+    assert result.exit_code == 0
+    kept = tomllib.loads(config.read_text())["profiles"]["default"]
+    assert kept == {"url": service.url, "tenant": "acme", "key": key}

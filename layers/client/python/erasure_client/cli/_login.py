@@ -40,7 +40,7 @@ def login(
     """Sign in with an API key: keep it, with the service's address, as a profile.
 
     The key is asked for, or read from standard input, or taken from ERASURE_API_KEY, never from an argument. It is
-    tried before it is kept. What is not given stays as the profile has it.
+    tried before it is kept. What is not given stays as the profile has it, unless the address is another one.
     """
     kept = session.file.read()
     named = name or session.profile_name or kept.current or DEFAULT_NAME
@@ -50,6 +50,9 @@ def login(
     given = {"tenant": tenant, "stack_name": stack_name, "region": region}
     profile = replace(before, key=None, **{each: value for each, value in given.items() if value})
     profile = replace(profile, url=_address(out, url, stack_name, profile))
+    if before.url is not None and (profile.url or "").rstrip("/") != before.url.rstrip("/"):
+        # Of another service: its tenant would be another's, and `replay` would erase in its stack.
+        profile = Profile(named, profile.url, tenant or None, None, stack_name or None, region or None)
     profile = replace(profile, key=_key(out, key_stdin))
     may_read = _try(session, profile)
     session.file.write(kept.with_profile(profile))
