@@ -21,7 +21,15 @@ from local.seeding import seed
 from local.stack import DEFAULT_PORT, ROOT, LocalError, Place, Stack, port_argument
 from local.terminal import Recording, Screen, record
 
-SCREENS = ROOT / "docs" / "screens"
+FOLDER = ROOT / "docs" / "screens"
+TITLES = {
+    "demo-at-work": "make demo",
+    "demo": "make demo",
+    "status-watch": "erasure status --watch",
+    "status-watch-end": "erasure status --watch",
+    "doctor": "erasure doctor",
+}
+"""By the name of each screen."""
 _ERASURE = Path(sys.executable).with_name("erasure")
 _DEMO_STATES = ("waiting", "erasing", "verifying", "verified")
 _STATES = ("waiting", "erasing", "verifying", "erased")
@@ -50,38 +58,36 @@ def make_screens(place: Place, say: Say) -> Path:
         command = ("doctor", "--stack-name", stack["STACK_NAME"])
         doctor = show([_ERASURE, *command], f"erasure {' '.join(command)}", signed_in)
     screens = {
-        "demo-at-work": (busiest(demo.screens, _DEMO_STATES), "make demo"),
-        "demo": (demo.whole, "make demo"),
-        "status-watch": (busiest(watch.screens, _STATES), "erasure status --watch"),
-        "status-watch-end": (watch.whole, "erasure status --watch"),
-        "doctor": (doctor.whole, "erasure doctor"),
+        "demo-at-work": at_work(demo.screens, _DEMO_STATES),
+        "demo": demo.whole,
+        "status-watch": at_work(watch.screens, _STATES),
+        "status-watch-end": watch.whole,
+        "doctor": doctor.whole,
     }
-    for name, (screen, title) in screens.items():
-        write(SCREENS, name, title, screen)
-    return SCREENS
+    for name, screen in screens.items():
+        write(FOLDER, name, screen)
+    return FOLDER
 
 
-def write(folder: Path, name: str, title: str, screen: Screen) -> None:
+def write(folder: Path, name: str, screen: Screen) -> None:
     """Both files of a screen. Raises :class:`LocalError` if it shows a path of this machine."""
     if any(path in screen.text for path in (str(ROOT), str(Path.home()), "/tmp/")):  # noqa: S108
         raise LocalError(f"the screen {name} shows a path of this machine")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.svg").write_text(screen.svg(name, title))
+    (folder / f"{name}.svg").write_text(screen.svg(name, TITLES[name]))
     (folder / f"{name}.txt").write_text(screen.text)
 
 
-def busiest(screens: Sequence[Screen], states: Iterable[str]) -> Screen:
-    """The one that shows the most of these words at once; of several such, the last.
+def at_work(screens: Sequence[Screen], states: Iterable[str]) -> Screen:
+    """The one in the middle of those that show two or more of these words at once.
 
-    Raises :class:`LocalError` if none shows two: then it went by too fast to be seen.
+    Raises :class:`LocalError` if there is none: then the work went by too fast to be seen.
     """
     words = [re.compile(rf"\b{state}\b") for state in states]
-    shown = [sum(word.search(screen.text) is not None for word in words) for screen in screens]
-    most = max(shown, default=0)
-    if most < 2:
+    seen = [screen for screen in screens if sum(word.search(screen.text) is not None for word in words) > 1]
+    if not seen:
         raise LocalError("the work was over before it could be seen")
-    best = [screen for screen, count in zip(screens, shown, strict=True) if count == most]
-    return best[-1]
+    return seen[len(seen) // 2]
 
 
 def _show(
