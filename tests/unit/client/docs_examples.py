@@ -28,6 +28,14 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
+def rewrite(name: str, code: str, renewed: str) -> None:
+    """Put another console block in the place of the only one that is ``code``."""
+    path, fenced = ROOT / "docs" / name, "```console\n{}```\n"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(fenced.format(code)) == 1
+    path.write_text(text.replace(fenced.format(code), fenced.format(renewed)), encoding="utf-8")
+
+
 def section(text: str, heading: str) -> str:
     """What stands below a heading of the second or third level, up to the next of its own or a higher one."""
     found = re.search(rf"^(##+) {re.escape(heading)}$", text, re.MULTILINE)

@@ -7,7 +7,7 @@ import re
 import shlex
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,16 @@ class Terminal:
         self.ids |= {name: found[f"id{number}"] for number, name in enumerate(names)}
         assert len(set(self.ids.values())) == len(self.ids), "two ids of the page stand for one"
 
+    def renewed(self, shown: str, printed: str) -> str:
+        """What the page is to show: what it does already, if that holds."""
+        try:
+            self.check(shown, printed)
+        except AssertionError:
+            for known, actual in self.ids.items():
+                printed = printed.replace(actual, known)
+            return printed
+        return shown
+
     def _stands_for(self, token: re.Match[str], names: list[str]) -> str:
         kind, text = token.lastgroup, token[0]
         if kind in ("seconds", "time"):
@@ -134,6 +144,12 @@ class Terminal:
         names.append(text)
         prefix = text[:3] if "_" in text else ""
         return f"(?P<id{len(names) - 1}>{prefix}[0-9A-Za-z]{{{len(text) - len(prefix)}}})"
+
+
+def anew(block: str, printed: Sequence[str]) -> str:
+    """The block with what its commands have printed."""
+    commands = [found[0] for found in _SHOWN_COMMAND.finditer(block)]
+    return "".join(command + text for command, text in zip(commands, printed, strict=True))
 
 
 def _folded(line: str) -> list[str]:

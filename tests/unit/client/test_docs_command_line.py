@@ -4,6 +4,7 @@ code, variable and permission is told."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +22,8 @@ from erasure_client.cli._exits import _ENDS, Exit
 from erasure_client.cli._requests import STATES
 from erasure_client.testing import EXAMPLE_MAP
 from tests.unit.client.cli.account_of_template import AccountOfTemplate
-from tests.unit.client.docs_examples import World, blocks, page, section
-from tests.unit.client.docs_terminal import WIDTH, Terminal, commands_of
+from tests.unit.client.docs_examples import World, blocks, page, rewrite, section
+from tests.unit.client.docs_terminal import WIDTH, Terminal, anew, commands_of
 
 PAGE = page("command-line.md")
 BLOCKS = list(blocks(PAGE))
@@ -163,20 +164,21 @@ def _off(answer: dict[str, Any], asked: Any) -> Any:
     return {**answer, "State": "DISABLED"} if "SlaWatchWatch" in str(asked) else None
 
 
-def play(terminal: Terminal, heading: str) -> Iterator[tuple[str, str, str]]:
-    """Each command of a section, what the page shows, and what was printed."""
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_commands_print_what_is_shown(heading: str, terminal: Terminal) -> None:
+    """Every command of the page runs, and prints what the page shows below it. With ``REFRESH_DOCS`` set, the page is
+    written anew where it does not: for whoever changes what the command line says."""
     if heading in BEFORE:
         BEFORE[heading](terminal)
     for block in (each for each in CONSOLES if each.heading == heading):
+        renewed = []
         for command, shown in commands_of(block.code):
-            yield command, shown, terminal.run(command, shown)
-
-
-@pytest.mark.parametrize("heading", HEADINGS)
-def test_commands_print_what_is_shown(heading: str, terminal: Terminal) -> None:
-    """Every command of the page runs, and prints what the page shows below it."""
-    for _, shown, printed in play(terminal, heading):
-        terminal.check(shown, printed)
+            printed = terminal.run(command, shown)
+            if "REFRESH_DOCS" not in os.environ:
+                terminal.check(shown, printed)
+            renewed.append(terminal.renewed(shown, printed))
+        if "REFRESH_DOCS" in os.environ:
+            rewrite("command-line.md", block.code, anew(block.code, renewed))
 
 
 def test_commands_have_been_found() -> None:
