@@ -96,7 +96,9 @@ def _checked_url(url: str) -> str:
     if parts is None:
         raise ConfigurationError("base_url must be the service's address, such as https://erasure.example.com/prod")
     if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
-        raise ConfigurationError("base_url must begin with https://: keys and ids would be readable on the way")
+        raise ConfigurationError(
+            "base_url, the address, must begin with https://: keys and ids would be readable on the way"
+        )
     return url.rstrip("/")
 
 

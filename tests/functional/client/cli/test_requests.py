@@ -64,7 +64,7 @@ def test_it_asks_before_it_erases(
     assert len(made(service)) == requests
     assert "cannot be brought back" in result.stderr
     assert "  user ann\n  user [red]\\u202ebob\n" in result.stderr
-    assert f"at {service.url}, tenant: the key's own" in result.stderr
+    assert f"  at {service.url}\n  tenant: the key's own" in result.stderr
 
 
 def test_no_answer_is_no(erasure: Erasure, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:

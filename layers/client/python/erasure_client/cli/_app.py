@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from erasure_client._version import __version__
+from erasure_client.cli._command import CommandGroup
 from erasure_client.cli._exits import CommandError, Exit
 from erasure_client.cli._output import Output
 from erasure_client.cli._profiles import complete_profile
@@ -50,7 +51,7 @@ _HELP_ASKED_FOR = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What newer versions of click raise for a group without a command."""
 
 
-class _App(click.Group):
+class _App(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_MODULES)
 
@@ -60,11 +61,7 @@ class _App(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, section in SECTIONS.items():
-            found = [(name, self.get_command(ctx, name)) for name in section]
-            rows = [(name, command.get_short_help_str(150)) for name, command in found if command is not None]
-            if rows:
-                with formatter.section(heading):
-                    formatter.write_dl(rows)
+            self.write_commands(ctx, formatter, heading, section)
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         """Run, and exit with one of :class:`Exit`."""
@@ -92,6 +89,9 @@ class _App(click.Group):
         sys.exit(code if isinstance(code, int) else Exit.DONE)
 
 
+_OF_COMMANDS = ("--json", "--yes", "-y")
+"""What most commands take, and no group does."""
+
 _LOOK_FIRST = "Look with `erasure list` what was requested, before you run it again."
 
 
@@ -100,7 +100,13 @@ def _misused(error: click.UsageError, out: Output) -> int:
         error.show()
         return Exit.USAGE
     path = error.ctx.command_path if error.ctx is not None else "erasure"
-    return out.error(CommandError(error.format_message(), f"See `{path} --help`.", Exit.USAGE, "usage"))
+    # On one line: click puts what there is to choose from below each other.
+    message, advice = " ".join(error.format_message().split()), f"See `{path} --help`."
+    is_early = error.ctx is not None and isinstance(error.ctx.command, click.Group)
+    if is_early and isinstance(error, click.NoSuchOption) and error.option_name in _OF_COMMANDS:
+        option = error.option_name
+        message, advice = f"{option} goes behind the command.", f"Write `{path} COMMAND {option}`."
+    return out.error(CommandError(message, advice, Exit.USAGE, "usage"))
 
 
 def commands(module: str) -> dict[str, click.Command]:

@@ -352,7 +352,9 @@ def _summary(out: Output, options: Options, counts: Counts, *, was_complete: boo
     }
     told = ", ".join(f"{number:,} {status}" for status, number in counts.by_status.items() if number)
     before = "This bulk was complete before: nothing was sent. " if was_complete else ""
-    out.result(document, f"{before}{counts.done:,} lines: {told}.\nOne line for each: {options.results}")
+    out.result(
+        document, f"{before}{counted(counts.done, 'line', 'lines')}: {told}.\nOne line for each: {options.results}"
+    )
     return Exit.PARTLY if counts.by_status[REFUSED] or counts.by_status[INVALID] else Exit.DONE
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import update_wrapper
 from typing import Any, TypeAlias
 
@@ -14,6 +15,36 @@ from erasure_client.cli._session import Session, pass_session
 from erasure_client.errors import ErasureClientError
 
 CommandFunction: TypeAlias = Callable[..., int | None]
+_HELP_WIDTH = 150
+"""Of what a group says of a command: it is folded, never cut off."""
+
+
+class CommandGroup(click.Group):
+    """A group that tells all of what its commands are for, and which of them is meant by a name that it has not."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            alike = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not alike or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{alike[0]}'?", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.write_commands(ctx, formatter, "Commands", self.list_commands(ctx))
+
+    def write_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter, heading: str, names: Iterable[str]
+    ) -> None:
+        """A section of the help, with what each of the commands is for."""
+        found = [(name, self.get_command(ctx, name)) for name in names]
+        rows = [(name, command.get_short_help_str(_HELP_WIDTH)) for name, command in found if command is not None]
+        if rows:
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def erasure_command(name: str | None = None, **attributes: Any) -> Callable[[CommandFunction], click.Command]:

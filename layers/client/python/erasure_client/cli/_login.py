@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from erasure_client.cli._command import erasure_command
+from erasure_client.cli._command import CommandGroup, erasure_command
 from erasure_client.cli._exits import CommandError, Exit
 from erasure_client.cli._output import Output, clean, plain, table
 from erasure_client.cli._profiles import NAME_RULE, Profile, Profiles, complete_profile
@@ -49,7 +49,7 @@ def login(
     before = kept.by_name.get(named, Profile(named))
     given = {"tenant": tenant, "stack_name": stack_name, "region": region}
     profile = replace(before, key=None, **{each: value for each, value in given.items() if value})
-    profile = replace(profile, url=_address(out, url, stack_name, profile))
+    profile = replace(profile, url=_address(out, url, stack_name, profile).rstrip("/"))
     if before.url is not None and (profile.url or "").rstrip("/") != before.url.rstrip("/"):
         # Of another service: its tenant would be another's, and `replay` would erase in its stack.
         profile = Profile(named, profile.url, tenant or None, None, stack_name or None, region or None)
@@ -127,7 +127,7 @@ def _try(session: Session, profile: Profile) -> bool:
     return True
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def profiles() -> None:
     """See, choose and remove profiles: addresses with their keys."""
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from erasure_client.cli._command import erasure_command
+from erasure_client.cli._command import CommandGroup, erasure_command
+from erasure_client.cli._exits import command_error_of
 from erasure_client.cli._output import Output, clean, document_of, plain, table
 from erasure_client.cli._people_arguments import WHEN, id_argument, idempotency_key_option, type_option, yes_option
 from erasure_client.cli._requests import whereabouts
 from erasure_client.cli._session import Session
-from erasure_client.cli._times import counted, local
+from erasure_client.cli._times import counted, day, local
+from erasure_client.errors import NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +49,7 @@ def told(result: object) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def hold() -> None:
     """Legal holds: as long as somebody has one, nothing of theirs is erased, whoever asks."""
 
@@ -110,8 +112,8 @@ def list_holds(session: Session, out: Output, *, limit: int | None) -> None:
         return
     rows = table("HOLD", "TYPE", "SET", "UNTIL", "REASON", whole=["HOLD"])
     for each in found:
-        ends = "lifted" if each.until is None else local(each.until)
-        rows.add_row(*map(plain, (each.hold_id, each.subject_type, local(each.set_at), ends, each.reason)))
+        ends = "lifted" if each.until is None else day(each.until)
+        rows.add_row(*map(plain, (each.hold_id, each.subject_type, day(each.set_at), ends, each.reason)))
     out.result([told(each) for each in found], rows)
 
 
@@ -130,7 +132,7 @@ def _hold_view(found: Hold) -> RenderableType:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def suppress() -> None:
     """The suppression list: whose data must not be collected again. It is asked about somebody, where data comes in."""
 
@@ -140,7 +142,12 @@ def suppress() -> None:
 @type_option
 def check_suppression(session: Session, out: Output, *, id_: str, subject_type: str) -> None:
     """Say whether somebody is on the list. Exit code 0: they are, 5: they are not."""
-    found = session.client().suppressions.get(_subject(subject_type, id_))
+    try:
+        found = session.client().suppressions.get(_subject(subject_type, id_))
+    except NotFoundError as error:
+        told_error = command_error_of(error)
+        told_error.message = "They are not on the suppression list."
+        raise told_error from error
     out.result(told(found), _suppression_view(found))
 
 
@@ -166,7 +173,7 @@ def list_suppressions(session: Session, out: Output, *, limit: int | None) -> No
         return
     rows = table("DIGEST", "TYPE", "SINCE", "REQUEST", whole=["REQUEST"])
     for each in found:
-        rows.add_row(*map(plain, (each.subject_digest, each.subject_type, local(each.suppressed_at), each.request_id)))
+        rows.add_row(*map(plain, (each.subject_digest, each.subject_type, day(each.suppressed_at), each.request_id)))
     out.result([told(each) for each in found], rows)
 
 
@@ -181,7 +188,7 @@ def _suppression_view(found: Suppression) -> RenderableType:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def users() -> None:
     """Users of your application, as its backend sees them."""
 

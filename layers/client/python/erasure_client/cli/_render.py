@@ -249,6 +249,8 @@ def _short_time(request: ErasureRequest, since: datetime) -> Text:
         return Text("")
     if request.due_at <= since:
         return Text(f"late by {span((since - request.due_at).total_seconds())}", "bold red")
+    if request.state == "requested" and request.not_before is not None and request.not_before > since:
+        return Text(f"begins {relative(request.not_before, since)}")
     return Text(f"due {relative(request.due_at, since)}")
 
 

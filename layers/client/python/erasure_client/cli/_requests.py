@@ -100,10 +100,8 @@ def request(
         raise _in_doubt(error, key, not_before) from error
     shown, refused = batch_document(batch), Exit.PARTLY if _not_accepted(batch) else Exit.DONE
     if watch:
-        from erasure_client.cli._watch import watch_request
-
         out.stream(shown, _accepted(batch, followed=True))
-        return max([refused, *(watch_request(session, out, request_id) for request_id in batch.request_ids)])
+        return max([refused, *_watched(session, out, batch)])
     out.result(shown, _accepted(batch))
     return refused
 
@@ -111,6 +109,20 @@ def request(
 def _not_accepted(batch: Batch) -> list[Disposition]:
     """Whoever has no request, by whatever word the service says so."""
     return [each for each in batch if not each.is_accepted or each.request is None]
+
+
+def _watched(session: Session, out: Output, batch: Batch) -> Iterator[int]:
+    """Follow one after the other; the exit codes."""
+    from erasure_client.cli._render import subject_text
+    from erasure_client.cli._watch import watch_request
+
+    for each in batch:
+        if each.is_accepted and each.request_id:
+            if len(batch.request_ids) > 1 and not out.as_json:
+                # A screen says itself whose it is: there, a line between two will do.
+                heading = f"{each.request_id}  {subject_text(each.subject)}"
+                out.stream({}, "" if out.is_terminal else heading)
+            yield watch_request(session, out, each.request_id)
 
 
 def _question(session: Session, subjects: Sequence[Subject], not_before: datetime | None, scope: Sequence[str]) -> str:
@@ -142,7 +154,8 @@ def whereabouts(session: Session) -> list[str]:
     """Lines for a question: at which address, and as which tenant."""
     profile = session.profile
     tenant = profile.tenant or "the key's own"
-    return [f"  at {clean(profile.url)}, tenant: {clean(tenant)} (profile {clean(profile.name)})"]
+    # Two lines: an address of API Gateway's takes up one.
+    return [f"  at {clean(profile.url)}", f"  tenant: {clean(tenant)} (profile {clean(profile.name)})"]
 
 
 def _in_doubt(error: ErasureClientError, key: str, not_before: datetime | None) -> CommandError:

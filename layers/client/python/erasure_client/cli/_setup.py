@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from erasure_client.cli._command import erasure_command
+from erasure_client.cli._command import CommandGroup, erasure_command
 from erasure_client.cli._map_file import read_map
 from erasure_client.cli._operator import MAP_COMMANDS
 from erasure_client.cli._output import Output, clean, plain, table
 from erasure_client.cli._people import question, told
 from erasure_client.cli._people_arguments import WHEN, idempotency_key_option, yes_option
 from erasure_client.cli._session import Session
-from erasure_client.cli._times import local
+from erasure_client.cli._times import day
 
 if TYPE_CHECKING:
     from erasure_client import ApiKey
@@ -24,7 +24,7 @@ SCOPES = ("users:read", "users:write", "erasure:read", "erasure:write", "map:wri
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def keys() -> None:
     """API keys of backends."""
 
@@ -91,14 +91,14 @@ def _key_document(key: ApiKey) -> dict[str, Any]:
 def _state(key: ApiKey) -> str:
     if key.revoked_at is not None:
         return "revoked"
-    return "valid" if key.valid_until is None else f"until {local(key.valid_until)}"
+    return "valid" if key.valid_until is None else f"until {day(key.valid_until)}"
 
 
 def _scopes(key: ApiKey) -> str:
     return "all" if set(SCOPES) <= set(key.scopes) else " ".join(key.scopes)
 
 
-@click.group("data-map")
+@click.group("data-map", cls=CommandGroup)
 def data_map() -> None:
     """The data map: what is erased, and where it is. One for all tenants, in versions that never change."""
 

@@ -21,6 +21,11 @@ def local(at: datetime, *, seconds: bool = False) -> str:
     return f"{text[:-6]} {text[-6:]}"
 
 
+def day(at: datetime) -> str:
+    """For a narrow column, in the time of this machine's place: ``2026-11-25``."""
+    return at.astimezone().date().isoformat()
+
+
 def span(seconds: float) -> str:
     """Its two largest units: ``2 d 4 h``, ``12 min 5 s``. Without a sign."""
     left = abs(int(seconds))
