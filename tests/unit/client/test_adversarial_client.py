@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
+import httpx
 import pytest
 
 from erasure_client import ErasureClient, ErasureRequest, SelfDeletion
@@ -16,7 +19,7 @@ from erasure_client._figures import health
 from erasure_client._flow import Retries
 from erasure_client._self_deletion import confirm
 from erasure_client._waiting import wait
-from erasure_client.errors import ConfigurationError, ServiceError
+from erasure_client.errors import ConfigurationError, NoAnswerError, ServiceError
 from tests.unit.client import bodies
 from tests.unit.client.carriers import Driver, Service, answer, problem
 
@@ -170,3 +173,29 @@ class TestPausesThatAreAskedFor:
         Driver(kind).run(health(Retries()), service)
         assert len(service.calls) == 2
         assert 0 < sum(service.pauses) < 10
+
+
+class _Drops(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """An answer that comes drop by drop, and never to its end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b" "] * 1000)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for drop in self:
+            yield drop
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_answer_that_drips(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for some seconds does not wait for all of an answer of which a little comes now and then."""
+    seconds = count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    with pytest.raises(NoAnswerError, match="in time"):
+        Driver(kind).through(
+            lambda client: client.requests.wait(bodies.REQUEST_ID, timeout=20),
+            base_url="https://erasure.example.com",
+            api_key=KEY,
+            transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=_Drops())),
+        )
+    assert next(seconds) < 100

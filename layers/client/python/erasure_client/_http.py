@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -118,16 +119,20 @@ class _Own(Generic[C]):
 
 
 class _Content:
-    """What has been read of an answer. Raises :class:`UnexpectedAnswerError` for one without an end."""
+    """What has been read of an answer. Raises :class:`UnexpectedAnswerError` for one without an end, and
+    :class:`httpx.ReadTimeout` for one that comes so slowly, piece by piece, that the time for the call is over."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, call: Call) -> None:
         self._status = status
+        self._ends_at = math.inf if call.within is None else time.monotonic() + call.within
         self._read = bytearray()
 
     def add(self, piece: bytes) -> None:
         self._read += piece
         if len(self._read) > LONGEST_ANSWER:
             raise UnexpectedAnswerError("The answer is longer than any of this service.", self._status)
+        if time.monotonic() > self._ends_at:
+            raise httpx.ReadTimeout("too slow")
 
     def whole(self) -> bytes:
         return bytes(self._read)
@@ -162,7 +167,7 @@ class HTTPCarrier:
         try:
             response = client.send(request, stream=True)
             try:
-                content = _Content(response.status_code)
+                content = _Content(response.status_code, call)
                 for piece in response.iter_bytes():
                     content.add(piece)
             finally:
@@ -197,7 +202,7 @@ class AsyncHTTPCarrier:
         try:
             response = await client.send(request, stream=True)
             try:
-                content = _Content(response.status_code)
+                content = _Content(response.status_code, call)
                 async for piece in response.aiter_bytes():
                     content.add(piece)
             finally:
