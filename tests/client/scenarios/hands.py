@@ -458,7 +458,7 @@ class CommandHands:
         return ApiKey.of(self.one("keys", "create", *named, "--name", name))
 
     def api_keys(self) -> Sequence[ApiKey]:
-        return [ApiKey.of(each) for each in self.one("keys", "list")]
+        return [ApiKey.of(each) for each in self.one("keys", "list")["keys"]]
 
     def revoke_key(self, key_id: str) -> None:
         self.run("keys", "revoke", key_id, "--yes")

@@ -151,7 +151,7 @@ def test_profiles_are_listed_chosen_and_removed(erasure: Erasure, service: FakeS
     for name in ("one", "two"):
         erasure("login", "--name", name, "--url", service.url, "--key-stdin", input=service.api_key)
     assert erasure("profiles", "use", "one").exit_code == 0
-    listed = json.loads(erasure("profiles", "list", "--json").stdout)
+    listed = json.loads(erasure("profiles", "list", "--json").stdout)["profiles"]
     assert [(each["name"], each["current"], each["has_key"]) for each in listed] == [
         ("one", True, True),
         ("two", False, True),

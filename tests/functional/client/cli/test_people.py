@@ -63,11 +63,11 @@ class TestHold:
         """All holds with their reasons, or as many as wanted; none is said on stderr only."""
         nothing = erasure("hold", "list")
         assert (nothing.exit_code, nothing.stdout) == (0, "")
-        assert json.loads(erasure("hold", "list", "--json").stdout) == []
+        assert json.loads(erasure("hold", "list", "--json").stdout) == {"legal_holds": []}
         for name in ("ann", "ben", "cay"):
             erasure("hold", "put", name, *WHY)
         assert erasure("hold", "list").stdout.count("lh_") == 3
-        assert len(json.loads(erasure("hold", "list", "--limit", "2", "--json").stdout)) == 2
+        assert len(json.loads(erasure("hold", "list", "--limit", "2", "--json").stdout)["legal_holds"]) == 2
 
     def test_reason_and_author_are_needed(self, erasure: Erasure, service: FakeService) -> None:
         """Without them nothing is sent."""

@@ -57,7 +57,7 @@ class TestKeys:
         listed = erasure("keys", "list")
         assert "revoked" in listed.stdout
         assert made["key_id"] in listed.stdout
-        documents = json.loads(erasure("keys", "list", "--json").stdout)
+        documents = json.loads(erasure("keys", "list", "--json").stdout)["keys"]
         assert [each["key_id"] for each in documents if "revoked_at" in each] == [made["key_id"]]
         assert not any("key" in each for each in documents)
 

@@ -156,7 +156,7 @@ def list_profiles(session: Session, out: Output) -> None:
     for each in listed:
         mark = "*" if each.name == kept.current else ""
         rows.add_row(mark, *(plain(value or "") for value in (each.name, each.url, each.tenant, each.stack_name)))
-    out.result(document, rows)
+    out.result({"profiles": document}, rows)
 
 
 @erasure_command("use")

@@ -114,7 +114,7 @@ def list_holds(session: Session, out: Output, *, limit: int | None) -> None:
     for each in found:
         ends = "lifted" if each.until is None else day(each.until)
         rows.add_row(*map(plain, (each.hold_id, each.subject_type, day(each.set_at), ends, each.reason)))
-    out.result([told(each) for each in found], rows)
+    out.result({"legal_holds": [told(each) for each in found]}, rows)
 
 
 def _hold_view(found: Hold) -> RenderableType:
@@ -174,7 +174,7 @@ def list_suppressions(session: Session, out: Output, *, limit: int | None) -> No
     rows = table("DIGEST", "TYPE", "SINCE", "REQUEST", whole=["REQUEST"])
     for each in found:
         rows.add_row(*map(plain, (each.subject_digest, each.subject_type, day(each.suppressed_at), each.request_id)))
-    out.result([told(each) for each in found], rows)
+    out.result({"suppressions": [told(each) for each in found]}, rows)
 
 
 def _suppression_view(found: Suppression) -> RenderableType:

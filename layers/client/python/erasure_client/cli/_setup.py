@@ -68,7 +68,7 @@ def list_keys(session: Session, out: Output) -> None:
     rows = table("KEY", "NAME", "STATE", "LAST USED", "SCOPES", whole=["KEY"])
     for each in found:
         rows.add_row(*map(plain, (each.key_id, each.name, _state(each), each.last_used_on or "", _scopes(each))))
-    out.result([_key_document(each) for each in found], rows)
+    out.result({"keys": [_key_document(each) for each in found]}, rows)
 
 
 @erasure_command("revoke")
