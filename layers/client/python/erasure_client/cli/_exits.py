@@ -109,7 +109,7 @@ _ENDS: Sequence[tuple[type[ErasureClientError], _End]] = (
     (NotAllowedError, _End(Exit.NOT_ALLOWED, "", "Sign in with a key that may do this: `erasure login`.")),
     (NotFoundError, _End(Exit.NOT_FOUND, "", "Look at the id, and at the tenant: `erasure profiles list`.")),
     (PlanChangedError, _End(Exit.CONFLICT, "", "Look at the plan that holds now: `erasure preview`.")),
-    (HeldError, _End(Exit.CONFLICT, "legal_hold", "Look at the legal hold: `erasure hold show`.")),
+    (HeldError, _End(Exit.CONFLICT, "legal_hold", "Look at the legal hold: `erasure hold show ID`.")),
     (ConflictError, _End(Exit.CONFLICT, "", "Look what was requested: `erasure list`.")),
     (TooManyCallsError, _End(Exit.NOT_AVAILABLE, "", "Run the same command again in a minute.")),
     (ServiceError, _End(Exit.NOT_AVAILABLE, "", f"{_AGAIN} If it stays so: `erasure doctor`.")),

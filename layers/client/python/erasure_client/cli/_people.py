@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,17 @@ def told(result: object) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
+@contextmanager
+def _not_found(meaning: str) -> Iterator[None]:
+    """What it means here that there is no such thing."""
+    try:
+        yield
+    except NotFoundError as error:
+        found = command_error_of(error)
+        found.message = meaning
+        raise found from error
+
+
 @click.group(cls=CommandGroup)
 def hold() -> None:
     """Legal holds: as long as somebody has one, nothing of theirs is erased, whoever asks."""
@@ -85,8 +97,10 @@ def put_hold(
 @id_argument
 @type_option
 def show_hold(session: Session, out: Output, *, id_: str, subject_type: str) -> None:
-    """Show somebody's hold. Exit code 5: they have none."""
-    found = session.client().holds.get(_subject(subject_type, id_))
+    """Show the hold that was put on an id. Exit code 5: there is none; as another id's alias it may be held all the
+    same."""
+    with _not_found("No hold was put on this id. If it is another id's alias, it may be held all the same."):
+        found = session.client().holds.get(_subject(subject_type, id_))
     out.result(told(found), _hold_view(found))
 
 
@@ -98,7 +112,8 @@ def lift_hold(session: Session, out: Output, *, id_: str, subject_type: str, yes
     """End somebody's hold. Erasures that waited for it go on, so it asks first."""
     client = session.client()
     out.confirm(question(session, f"This ends the hold of {subject_type} {clean(id_)}. Erasures go on."), yes=yes)
-    client.holds.lift(_subject(subject_type, id_))
+    with _not_found("No hold was put on this id. One whose alias it is, is lifted by the id that it was put on."):
+        client.holds.lift(_subject(subject_type, id_))
     out.result({"lifted": True}, "The hold is lifted. What it held, and no other hold does, goes on.")
 
 
@@ -142,12 +157,8 @@ def suppress() -> None:
 @type_option
 def check_suppression(session: Session, out: Output, *, id_: str, subject_type: str) -> None:
     """Say whether somebody is on the list. Exit code 0: they are, 5: they are not."""
-    try:
+    with _not_found("They are not on the suppression list."):
         found = session.client().suppressions.get(_subject(subject_type, id_))
-    except NotFoundError as error:
-        told_error = command_error_of(error)
-        told_error.message = "They are not on the suppression list."
-        raise told_error from error
     out.result(told(found), _suppression_view(found))
 
 

@@ -313,6 +313,7 @@ def audit(session: Session, out: Output, *, request_id: str) -> int:
     trail = session.client().requests.audit(request_id)
     document = {"id": trail.id, "whole": trail.is_whole, "entries": document_of(trail.entries)}
     out.result(document, _audit_view(trail))
+    out.note("All details: --json.")
     return Exit.DONE if trail.is_whole else Exit.REFUSED
 
 
