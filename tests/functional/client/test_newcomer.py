@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,34 @@ def test_who_is_not_on_the_list_is_told_so(run: Run) -> None:
     result = run("suppress", "check", "ann")
     assert result.exit_code == 5
     assert result.stderr.startswith("error: They are not on the suppression list.\n")
+
+
+def test_whom_a_hold_does_not_name_may_be_held(run: Run) -> None:
+    """An alias is held, and has no hold of its own: that is not told as "no hold"."""
+    run("hold", "put", "ann", "--reason", "Litigation 17", "--author", "legal", "--alias", "other-ann")
+    result = run("hold", "show", "other-ann")
+    assert result.exit_code == 5
+    assert "alias" in result.stderr
+
+
+def test_a_wait_for_the_service_has_a_sign_of_life(run: Run, service: FakeService) -> None:
+    """Nobody sits before a command that says nothing while it waits to call again; programs are not told."""
+    service.refuse_next(503, retry_after=1)
+    told = run("list").stderr
+    assert "Trying again in 1 s" in told or "Trying again in 2 s" in told
+    service.refuse_next(503, retry_after=1)
+    assert run("list", "--json").stderr == ""
+
+
+def test_a_repetition_is_logged_without_ids(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    """Programs see in their logs why a call takes long, and nobody's id."""
+    caplog.set_level(logging.INFO, logger="erasure_client")
+    service.add_user("ann-in-secret")
+    service.refuse_next(503, retry_after=0)
+    service.client().users.get("ann-in-secret")
+    (record,) = [each for each in caplog.records if each.name == "erasure_client"]
+    assert record.getMessage().startswith("503 (GET ")
+    assert "ann" not in record.getMessage()
 
 
 def test_an_address_is_kept_without_a_slash_at_its_end(run: Run, service: FakeService, config: Path) -> None:

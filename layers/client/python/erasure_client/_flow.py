@@ -10,6 +10,7 @@ both clients have them, and tests take the steps themselves.
 from __future__ import annotations
 
 import inspect
+import logging
 import random
 import uuid
 from collections.abc import Callable, Generator
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 LONGEST_PAUSE = 120.0
 """Seconds. If the service asks for more, the error is raised, and the caller may wait."""
+
+_log = logging.getLogger("erasure_client")
 
 _LEAST_PATIENCE = 1.0
 """Seconds that a call has in any case: with less, the last one before the end could not succeed."""
@@ -128,6 +131,9 @@ def send(
         pause = retries.pause(attempt, retry_after)
         if ends_at is not None and (yield Now()) + pause >= ends_at:
             raise failure
+        reason = str(failure.status) if isinstance(failure, RefusedError) else "no answer"
+        # The kind of call only: in its address and its body there may be ids.
+        _log.info("%s (%s), sent again in %.1f s", reason, call.what, pause, extra={"seconds": pause})
         yield Pause(pause)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import update_wrapper
 from typing import Any, TypeAlias
@@ -15,6 +17,8 @@ from erasure_client.cli._session import Session, pass_session
 from erasure_client.errors import ErasureClientError
 
 CommandFunction: TypeAlias = Callable[..., int | None]
+_NOTICED = 1.0
+"""Seconds without a sign of life that nobody minds."""
 _HELP_WIDTH = 150
 """Of what a group says of a command: it is folded, never cut off."""
 
@@ -47,6 +51,32 @@ class CommandGroup(click.Group):
                 formatter.write_dl(rows)
 
 
+class _Repetitions(logging.Handler):
+    """Says that a call is sent again, where people would wonder why nothing happens."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__()
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        seconds = getattr(record, "seconds", 0.0)
+        if seconds >= _NOTICED:
+            self._out.note(f"The service gives no good answer. Trying again in {seconds:.0f} s …", "dim")
+
+
+@contextmanager
+def _repetitions_told(out: Output) -> Iterator[None]:
+    log, handler = logging.getLogger("erasure_client"), _Repetitions(out)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
 def erasure_command(name: str | None = None, **attributes: Any) -> Callable[[CommandFunction], click.Command]:
     """Make a command of ``function(session, out, **options) -> exit code or None``, decorated with click's options.
     ``attributes``: of :class:`click.Command`. Its help is the function's docstring."""
@@ -56,7 +86,8 @@ def erasure_command(name: str | None = None, **attributes: Any) -> Callable[[Com
         def run(session: Session, /, as_json: bool, **values: Any) -> int:
             out = Output(as_json=as_json, is_interactive=session.is_interactive)
             try:
-                return int(function(session, out, **values) or 0)
+                with _repetitions_told(out):
+                    return int(function(session, out, **values) or 0)
             except CommandError as error:
                 return out.error(error)
             except ErasureClientError as error:

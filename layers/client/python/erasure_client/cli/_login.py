@@ -54,6 +54,8 @@ def login(
         # Of another service: its tenant would be another's, and `replay` would erase in its stack.
         profile = Profile(named, profile.url, tenant or None, None, stack_name or None, region or None)
     profile = replace(profile, key=_key(out, key_stdin))
+    if stack_name and not url:
+        out.note(f"The stack's address is {profile.url}.")
     may_read = _try(session, profile)
     session.file.write(kept.with_profile(profile))
     document = {"profile": named, "url": profile.url, "tenant": profile.tenant, "may_read": may_read}
