@@ -70,11 +70,17 @@ class TestCSV:
         assert (entries[1].id, entries[1].problem) == ("team,ops", None)
 
     def test_quotes_line_ends_and_the_byte_order_mark(self) -> None:
-        """As Excel writes it: BOM, CRLF, quotes. Ids are taken as they are, spaces too."""
-        content = b'\xef\xbb\xbfuser_id,note\r\n"a ""b""","two\r\nlines"\r\n c ,\r\n'
+        """As Excel writes it: BOM, CRLF, quotes. Ids are taken as they are."""
+        content = b'\xef\xbb\xbfuser_id,note\r\n"a ""b""","two\r\nlines"\r\nc d,\r\n'
         entries = read_csv(content)
-        assert ids(entries) == ['a "b"', " c "]
+        assert ids(entries) == ['a "b"', "c d"]
         assert [entry.line for entry in entries] == [2, 4]
+
+    def test_blanks_around_an_id(self) -> None:
+        """Of " ann" there would be nothing, and ann would be told to be gone: such a line is a problem."""
+        entries = read_csv('user_id,n\n ann,1\nben ,2\n"\u00a0cay",3\ndan,4\n')
+        assert [entry.problem is None for entry in entries] == [False, False, False, True]
+        assert [entry.problem for entry in read_json('" ann"\n')] == [None]
 
     def test_a_quote_that_is_not_closed(self) -> None:
         """It would swallow the lines after it, and their ids: nothing is read."""
@@ -159,7 +165,7 @@ def test_ids_come_through_as_they_are(named: list[str]) -> None:
     import csv
     import json
 
-    named = [name for name in named if not name.isspace()]
+    named = [name for name in named if name == name.strip() and name]
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     writer.writerow(["user_id"])

@@ -160,6 +160,9 @@ def _read_csv(text: io.TextIOWrapper, layout: Layout) -> Iterator[Entry]:
                 yield _bad(line, f"must have as many fields as the header, which has {len(header)}")
             elif _UNDECODED.search("".join(row)):
                 yield _bad(line, "is not UTF-8 text")
+            elif row[at].strip() and row[at] != row[at].strip():
+                # "acme, ann" would be the user " ann", of whom there is nothing: ann would be told to be gone.
+                yield _bad(line, "the id begins or ends with a blank; if it really does, use JSON lines")
             else:
                 yield _entry(line, row[at], layout.subject_type if type_at is None else row[type_at])
     except csv.Error:
