@@ -89,6 +89,14 @@ def test_where_and_as_whom_are_two_lines(run: Run, service: FakeService) -> None
     assert any(line.startswith("  tenant: ") for line in asked)
 
 
+def test_what_a_deletion_leaves_is_told_before(run: Run, service: FakeService) -> None:
+    """A user's deletion does not reach records: the question does not promise that all goes."""
+    service.add_user("ann")
+    asked = run("users", "delete", "ann", piped="n\n", is_interactive=True).stderr
+    assert "category record stays" in asked
+    assert "all their data" not in asked
+
+
 def test_several_watched_are_told_apart(run: Run, service: FakeService) -> None:
     """Of each, what is told stands below its id and its subject."""
     lines = run("request", "ann", "bob", "--yes", "--watch").stdout.splitlines()

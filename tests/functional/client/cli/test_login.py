@@ -27,7 +27,7 @@ def test_a_key_from_standard_input_is_kept(erasure: Erasure, service: FakeServic
     """A good key becomes the current profile, in a file of its owner's only."""
     result = erasure("login", "--url", service.url, "--tenant", "acme", "--key-stdin", input=service.api_key + "\n")
     assert result.exit_code == 0
-    assert result.stdout == "Signed in at https://erasure.test, tenant acme. Profile default is the current one now.\n"
+    assert result.stdout == "Signed in at https://erasure.test, tenant acme.\nProfile default is the current one now.\n"
     assert kept() == {
         "current": "default",
         "profiles": {"default": {"url": service.url, "tenant": "acme", "key": service.api_key}},

@@ -60,7 +60,7 @@ def login(
     session.file.write(kept.with_profile(profile))
     document = {"profile": named, "url": profile.url, "tenant": profile.tenant, "may_read": may_read}
     tenant_text = f", tenant {clean(profile.tenant)}" if profile.tenant else ""
-    out.result(document, f"Signed in at {clean(profile.url)}{tenant_text}. Profile {named} is the current one now.")
+    out.result(document, f"Signed in at {clean(profile.url)}{tenant_text}.\nProfile {named} is the current one now.")
     if not may_read:
         out.note("The key is good, but lacks the scope erasure:read: it cannot look at requests.")
 

@@ -222,8 +222,9 @@ def delete_user(session: Session, out: Output, *, id_: str, yes: bool, idempoten
     The rest follows within the promised time, and can be watched. It asks first.
     """
     client = session.client()
-    head = f"This deletes user {clean(id_)} and all their data. It cannot be brought back."
-    out.confirm(question(session, head), yes=yes)
+    head = f"This deletes user {clean(id_)} and their data. It cannot be brought back."
+    stays = "  what is of the category record stays, unless the data map says otherwise"
+    out.confirm(question(session, head, stays), yes=yes)
     done = client.users.delete(id_, idempotency_key=idempotency_key)
     out.result(
         told(done),
