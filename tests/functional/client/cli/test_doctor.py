@@ -11,6 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from erasure_client.cli._doctor_checks import Check, Status, verdict
 from erasure_client.testing import FakeService
 from tests.functional.client.cli.conftest import Erasure
 
@@ -187,3 +188,17 @@ def test_without_boto3_the_api_is_looked_at(erasure: Erasure, signed_in: None, m
     assert result.exit_code == 2
     assert "./layers/client[aws]" in result.stderr
     assert erasure("doctor").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        (["ok", "problem", "unknown", "problem"], "It is not well: 2 problems."),
+        (["ok", "unknown"], "No problem was seen, but 1 thing could not be looked at."),
+        (["unknown", "skipped"], "Nothing could be looked at, which is no sign of health."),
+        (["ok", "warning", "skipped"], "No problem was seen."),
+    ],
+)
+def test_the_verdict_says_no_more_than_was_seen(statuses: list[Status], said: str) -> None:
+    """Well is never said: what could not be looked at is told, and nothing seen at all is no sign of health."""
+    assert verdict([Check("area", str(number), status, "x") for number, status in enumerate(statuses)]) == said

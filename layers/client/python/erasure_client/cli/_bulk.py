@@ -30,7 +30,7 @@ from erasure_client.cli._bulk_file import (
     survey,
 )
 from erasure_client.cli._bulk_progress import Progress, make_progress
-from erasure_client.cli._bulk_run import INVALID, REFUSED, BulkRun, Counts, new_run_id
+from erasure_client.cli._bulk_run import ACCEPTED, INVALID, REFUSED, BulkRun, Counts, new_run_id
 from erasure_client.cli._command import erasure_command
 from erasure_client.cli._exits import CommandError, Exit
 from erasure_client.cli._journal import Heading, Journal
@@ -352,9 +352,10 @@ def _summary(out: Output, options: Options, counts: Counts, *, was_complete: boo
     }
     told = ", ".join(f"{number:,} {status}" for status, number in counts.by_status.items() if number)
     before = "This bulk was complete before: nothing was sent. " if was_complete else ""
-    out.result(
-        document, f"{before}{counted(counts.done, 'line', 'lines')}: {told}.\nOne line for each: {options.results}"
-    )
+    lines = [f"{before}{counted(counts.done, 'line', 'lines')}: {told}.", f"One line for each: {options.results}"]
+    if counts.by_status[ACCEPTED]:
+        lines.append("Accepted is not gone: `erasure sla` tells how many are open.")
+    out.result(document, "\n".join(lines))
     return Exit.PARTLY if counts.by_status[REFUSED] or counts.by_status[INVALID] else Exit.DONE
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from erasure_client.cli._command import erasure_command
-from erasure_client.cli._doctor_checks import WORST_FIRST, Check, Status, counts, exit_code
+from erasure_client.cli._doctor_checks import WORST_FIRST, Check, Status, counts, exit_code, verdict
 from erasure_client.cli._exits import CommandError, Exit
 from erasure_client.cli._output import Output, clean
 from erasure_client.cli._session import Session
@@ -69,7 +69,7 @@ def _look(session: Session, out: Output, stack_name: str | None, region: str | N
     stack, found = _stack(out, name, region or profile.region, is_asked_for=stack_name is not None)
     if url is None and stack is not None and not stack.is_emulated:
         url = stack.outputs.get("ApiUrl")
-    return [*_service(session, url, stack), *found]
+    return [*_service(session, out, url, stack), *found]
 
 
 def _stack(
@@ -94,7 +94,7 @@ def _stack(
     return stack, checks
 
 
-def _service(session: Session, url: str | None, stack: StackView | None) -> list[Check]:
+def _service(session: Session, out: Output, url: str | None, stack: StackView | None) -> list[Check]:
     from erasure_client.cli._doctor_api import look_at_address, look_with_key
 
     if url is None:
@@ -103,6 +103,8 @@ def _service(session: Session, url: str | None, stack: StackView | None) -> list
     checks = list(look_at_address(url, session.transport))
     if any(check.status == "problem" and check.name == "address" for check in checks):
         return checks
+    if out.is_terminal:
+        out.note("Looking through the API …", "dim")
     key = session.profile.key
     if key is None or session.profile.url is None:
         step = "Sign in with `erasure login` to see the data map and how the promise is kept."
@@ -153,7 +155,8 @@ def _view(checks: Sequence[Check], width: int) -> RenderableType:
         lines.append(Text(area, "bold"))
         for status in WORST_FIRST:
             lines += _lines([each for each in checks if each.area == area and each.status == status], width)
-    return Group(*lines, Text(""), _summary(checks))
+    style = "bold red" if exit_code(checks) else "bold"
+    return Group(*lines, Text(""), Text(verdict(checks), style), _summary(checks))
 
 
 def _lines(checks: Sequence[Check], width: int) -> Iterator[RenderableType]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from erasure_client.cli._times import counted
+
 Status: TypeAlias = Literal["problem", "warning", "unknown", "ok", "skipped"]
 
 WORST_FIRST: tuple[Status, ...] = ("problem", "warning", "unknown", "ok", "skipped")
@@ -67,6 +69,19 @@ def exit_code(checks: Sequence[Check]) -> int:
     """0: no problems. 1: problems, or nothing could be looked at, which is no sign of health."""
     statuses = {check.status for check in checks}
     return 1 if "problem" in statuses or not statuses & {"ok", "warning"} else 0
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """What it comes to, in a sentence that says no more than what was seen."""
+    numbers = counts(checks)
+    if numbers["problem"]:
+        return f"It is not well: {counted(numbers['problem'], 'problem', 'problems')}."
+    if exit_code(checks):
+        return "Nothing could be looked at, which is no sign of health."
+    if numbers["unknown"]:
+        things = counted(numbers["unknown"], "thing", "things")
+        return f"No problem was seen, but {things} could not be looked at."
+    return "No problem was seen."
 
 
 def counts(checks: Iterable[Check]) -> dict[Status, int]:
