@@ -1,5 +1,7 @@
 """The wheel of the client, in empty environments: what is in it, and that it does its work against the deployed stack
-without anything of this repository beside it."""
+without anything of this repository beside it.
+
+The last of the tests on the stack: what the scenarios have begun goes on after them."""
 
 from __future__ import annotations
 
