@@ -25,7 +25,8 @@ Seen = set[tuple[str, str, str]]
 
 @pytest.fixture(scope="module")
 def backend(stack: Stack) -> Iterator[Backend]:
-    """Of a tenant without requests, so that what other tests have left is not told."""
+    """Of a tenant without requests; and what other tests have left among the dead letters is thrown away."""
+    client(stack, "sqs").purge_queue(QueueUrl=stack["DEAD_LETTER_QUEUE_URL"])
     made = Backend(stack, "doctors")
     yield made
     made.revoke()
