@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erasure_client._models import (
+from erasure_client import (
     ApiKey,
     Attempt,
     AuditTrail,

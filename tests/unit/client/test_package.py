@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import erasure
 import erasure_client
-from erasure_client import AsyncErasureClient, ErasureClient
+from erasure_client import AsyncErasureClient, ErasureClient, _models_others, _models_plans, _models_requests, errors
 from erasure_client.testing import FakeService
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,7 +60,7 @@ REVEALED = [
     "ErasureRequest",
     "ErasureRequest",
     "list[str]",
-    "tuple[OwnTarget, ...]",
+    "tuple[Target, ...]",
     "AsyncErasureClient",
     "Deletion",
     "ErasureRequest",
@@ -98,13 +99,19 @@ def test_the_public_face_is_complete() -> None:
     names = erasure_client.__all__
     assert names == sorted(names, key=lambda name: (name.startswith("_"), name))
     assert all(hasattr(erasure_client, name) for name in names)
-    for module in (erasure_client.errors, erasure_client._models):
-        public = getattr(module, "__all__", None) or [
+    for module in (errors, _models_others, _models_plans, _models_requests):
+        public = [
             name
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__ == module.__name__
         ]
+        assert public
         assert set(public) <= set(names)
+
+
+def test_the_client_has_the_services_version() -> None:
+    """They are of one release: the doctor holds one against the other."""
+    assert erasure_client.__version__ == erasure.__version__
 
 
 def _methods(kind: type) -> dict[str, inspect.Signature]:

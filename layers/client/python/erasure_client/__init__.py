@@ -16,39 +16,35 @@ exceptions are :class:`ErasureClientError`; the tree is in :mod:`erasure_client.
 """
 
 from erasure_client._client import AsyncErasureClient, ErasureClient
-from erasure_client._models import (
+from erasure_client._models_others import (
     ApiKey,
-    Attempt,
-    AuditEntry,
-    AuditTrail,
-    Batch,
     BulkResult,
     DataMap,
     DataMapWarning,
     Deletion,
-    DeletionPreview,
-    Disposition,
-    DryRun,
-    ErasureRequest,
     Health,
     Hold,
-    Job,
-    OwnTarget,
-    Plan,
-    PlannedTarget,
-    PlanTarget,
     PutDataMap,
     RetentionRule,
     RetentionRun,
     SelfDeletion,
-    Sla,
     SlaFigures,
-    Subject,
-    SubjectLike,
     Suppression,
-    Target,
     User,
 )
+from erasure_client._models_plans import DeletionPreview, DryRun, Plan, PlannedTarget, PlanTarget
+from erasure_client._models_requests import (
+    Attempt,
+    AuditEntry,
+    AuditTrail,
+    Batch,
+    Disposition,
+    ErasureRequest,
+    Job,
+    Sla,
+    Target,
+)
+from erasure_client._subjects import Subject, SubjectLike
 from erasure_client._version import __version__
 from erasure_client.errors import (
     BrokenRule,
@@ -102,7 +98,6 @@ __all__ = [
     "NotAllowedError",
     "NotFoundError",
     "NotSignedInError",
-    "OwnTarget",
     "Plan",
     "PlanChangedError",
     "PlanTarget",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from erasure_client._models_requests import FINISHED, GONE
+from erasure_client._models_requests import FINISHED, Target
 from erasure_client._reading import Body
 from erasure_client._subjects import Subject
 
@@ -279,43 +279,6 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTarget:
-    """What became of a target of a person's own deletion, told as of a request's :class:`Target`."""
-
-    name: str
-    category: str
-    outcome: str
-    count: int
-    at_least: bool = False
-    reason: str | None = None
-    kept: int = 0
-    kept_more: bool = False
-    until: datetime | None = None
-    basis: str | None = None
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it is known that nothing of the person is left in it."""
-        return self.outcome in GONE and not self.kept and not self.kept_more
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> OwnTarget:
-        read = Body(body)
-        return cls(
-            name=read.text("target"),
-            category=read.text("category"),
-            outcome=read.text("outcome"),
-            count=read.number("count"),
-            at_least=read.flag_if_any("at_least"),
-            reason=read.text_if_any("reason"),
-            kept=read.number_if_any("kept") or 0,
-            kept_more=read.flag_if_any("kept_more"),
-            until=read.moment_if_any("until"),
-            basis=read.text_if_any("basis"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class SelfDeletion:
     """How far a person's own deletion is. ``targets`` is empty until the first job has ended. Of a deletion that is
     known to be complete, while how it went could not be looked up, there are ``request_id`` and ``state`` only."""
@@ -327,7 +290,7 @@ class SelfDeletion:
     due_at: datetime | None = None
     scan_at: datetime | None = None
     finished_at: datetime | None = None
-    targets: tuple[OwnTarget, ...] = ()
+    targets: tuple[Target, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -341,7 +304,7 @@ class SelfDeletion:
         return self.is_finished and not self.attention and is_told and all(target.is_gone for target in self.targets)
 
     @property
-    def kept(self) -> tuple[OwnTarget, ...]:
+    def kept(self) -> tuple[Target, ...]:
         """Targets of which something stays."""
         return tuple([target for target in self.targets if target.kept > 0 or target.kept_more])
 
@@ -356,7 +319,7 @@ class SelfDeletion:
             due_at=read.moment("due_at"),
             scan_at=read.moment_if_any("scan_at"),
             finished_at=read.moment_if_any("finished_at"),
-            targets=tuple([OwnTarget.of(each) for each in read.each("targets")]),
+            targets=tuple([Target.of_own(each) for each in read.each("targets")]),
             raw=body,
         )
 

@@ -48,11 +48,19 @@ class Target:
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Target:
-        read = Body(body)
+        return cls._read(Body(body), "name", "state")
+
+    @classmethod
+    def of_own(cls, body: Mapping[str, Any]) -> Target:
+        """Of a person's own deletion, which tells the end of a target only, and by other names."""
+        return cls._read(Body(body), "target", "outcome")
+
+    @classmethod
+    def _read(cls, read: Body, name: str, state: str) -> Target:
         return cls(
-            name=read.text("name"),
+            name=read.text(name),
             category=read.text("category"),
-            state=read.text("state"),
+            state=read.text(state),
             count=read.number("count"),
             at_least=read.flag_if_any("at_least"),
             reason=read.text_if_any("reason"),

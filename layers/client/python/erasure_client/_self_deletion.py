@@ -8,6 +8,7 @@ from functools import partial
 from erasure_client._flow import Flow, Now, Retries, send, with_key
 from erasure_client._models_others import SelfDeletion
 from erasure_client._models_plans import DeletionPreview
+from erasure_client._plans import SLOW_SECONDS
 from erasure_client._waiting import Waiting, check_same, checked_seconds, follow, raise_if_stopped
 from erasure_client._wire import Answer, Call, segment
 from erasure_client.errors import (
@@ -25,7 +26,6 @@ _LONGEST_ANSWER_SECONDS = 24.0
 """A confirmation is answered after that at the latest, whatever time it allows."""
 _ON_THE_WAY_SECONDS = 6.0
 """That an answer may take beyond the service's own waiting, and a call beyond the caller's."""
-_PREVIEW_SECONDS = 30.0
 
 
 def ask(retries: Retries, *, idempotency_key: str | None = None) -> Flow[str]:
@@ -45,7 +45,7 @@ def look(request_id: str, retries: Retries) -> Flow[SelfDeletion]:
 
 def preview(retries: Retries) -> Flow[DeletionPreview]:
     path = "/users/current/deletion-preview"
-    answer = yield from send(Call("GET", path, f"GET {path}", read_timeout=_PREVIEW_SECONDS), retries)
+    answer = yield from send(Call("GET", path, f"GET {path}", read_timeout=SLOW_SECONDS), retries)
     return DeletionPreview.of(answer.json())
 
 

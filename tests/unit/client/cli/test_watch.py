@@ -59,7 +59,13 @@ def test_attention_names_the_reason_in_a_line(lines: Any) -> None:
 @pytest.mark.parametrize(
     ("state", "more", "code"),
     [
-        ("finished", {}, Exit.DONE),
+        ("finished", {"targets": [target("a", "erased", 3), target("b", "already_absent")]}, Exit.DONE),
+        ("finished", {"targets": [target("a", "retained", kept=2, basis="tax law")]}, Exit.DONE),
+        ("finished", {"targets": [target("a", "erased", 3), target("b", "failed")]}, Exit.PARTLY),
+        ("finished", {"targets": [target("a", "a word of tomorrow")]}, Exit.PARTLY),
+        ("finished", {"targets": [target("a", "erased", 3)], "attention": True}, Exit.PARTLY),
+        ("finished", {"targets": [target("a", "erased", 3)], "late_arrivals": 1}, Exit.PARTLY),
+        ("finished", {}, Exit.PARTLY),
         ("held", {}, Exit.PARTLY),
         ("cancelled", {}, Exit.PARTLY),
         ("started", {"attention": True}, Exit.PARTLY),
@@ -69,7 +75,8 @@ def test_attention_names_the_reason_in_a_line(lines: Any) -> None:
     ],
 )
 def test_only_finished_is_zero(state: str, more: dict[str, Any], code: Exit) -> None:
-    """A script that goes by exit code 0 goes on only when the erasure is finished."""
+    """A script that goes by exit code 0 goes on only when the erasure is finished, and nothing is left but what is kept
+    by rule."""
     assert exit_code(request(state, **more)) == code
 
 

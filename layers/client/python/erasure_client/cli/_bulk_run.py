@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from erasure_client import Subject
+from erasure_client._bulk import refusal_of
 from erasure_client.cli._bulk_doubt import Terms, requests_of
 from erasure_client.cli._bulk_file import Entry
 from erasure_client.cli._exits import CommandError, Exit
@@ -24,8 +25,6 @@ ACCEPTED, REFUSED, DUPLICATE, INVALID = "accepted", "refused", "duplicate", "inv
 STATUSES = (ACCEPTED, REFUSED, DUPLICATE, INVALID)
 MOST_ENTRIES = 20
 """A chunk holds so many times its number of subjects in entries, at most: the others are duplicates."""
-
-_SINGLE = "subjects[0].id"
 
 
 class Fate(NamedTuple):
@@ -217,10 +216,10 @@ class BulkRun:
                 subjects, **self._terms.arguments(), not_before=not_before, idempotency_key=intent.key
             )
         except InvalidRequestError as error:
-            reason = _single_refusal(error) if len(subjects) == 1 else None
-            if reason is None:
+            refusal = refusal_of(error) if len(subjects) == 1 else None
+            if refusal is None:
                 raise
-            return [Fate(REFUSED, reason=reason)]
+            return [Fate(REFUSED, reason=refusal.reason)]
         return [_fate(each) for each in batch.dispositions]
 
     def _is_too_late(self, intent: Intent, error: InvalidRequestError) -> bool:
@@ -265,11 +264,6 @@ def _fate(disposition: Disposition) -> Fate:
     if disposition.request_id is None:
         raise UnexpectedAnswerError("The service has accepted a subject without naming its request.", 202)
     return Fate(ACCEPTED, disposition.request_id)
-
-
-def _single_refusal(error: InvalidRequestError) -> str | None:
-    """The reason for which the only subject of a call was refused; None if it was the call that was wrong."""
-    return next((each.reason or each.rule for each in error.errors if each.field == _SINGLE), None)
 
 
 def _changed(what: str) -> CommandError:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from erasure_client import ErasureRequest, Subject, Target
 
 AT_WORK = frozenset({"erasing", "verifying"})
-_WAITING = "waiting"
 _STYLES = {
     "requested": "cyan",
     "started": "blue",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from erasure_client import ErasureRequest, Target
 
 _ENDED = frozenset({"erased", "detached", "redacted", "retained", "blocked", "already_absent", "reported"})
+_KEPT = frozenset({"retained", "blocked"})
 _STEPS_BEFORE = {"erasing": 1, "verifying": 2}
 _STEPS = 3
 """Of a target to its end: it is begun, erased as far as is known, verified."""
@@ -43,9 +44,11 @@ _FEWEST_ROWS = 4
 
 
 def exit_code(request: ErasureRequest) -> Exit:
-    """Of a request that nobody waits for any more."""
+    """Of a request that nobody waits for any more. Done is what is known to be: each target is gone, or tells what
+    stays of it by law or lock."""
     if request.is_finished:
-        return Exit.DONE
+        is_told = bool(request.targets) and all(each.is_gone or each.state in _KEPT for each in request.targets)
+        return Exit.DONE if is_told and not request.attention and not request.late_arrivals else Exit.PARTLY
     if request.attention or request.state in ("held", "cancelled"):
         return Exit.PARTLY
     return Exit.STILL_RUNNING
